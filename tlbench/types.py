@@ -1,0 +1,178 @@
+"""The values that travel between modules: data arrays, cards, cells and records. No torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+PROTOCOL = "TLB-1"
+
+Modality = Literal["image", "text"]
+
+
+class TlbenchError(Exception):
+    """A mistake that the user can mend; the message says how. The CLI prints it without a traceback."""
+
+
+class Arrays(NamedTuple):
+    """What a dataset function returns: raw uint8 pixels [N, H, W, 3] or strings [N], and int64 labels [N]."""
+
+    pool_x: np.ndarray
+    pool_y: np.ndarray
+    test_x: np.ndarray
+    test_y: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray | None = None  # [pool]; rows of one group never stand on both sides of a fold
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a reader must know of a dataset before trusting a number on it."""
+
+    name: str
+    modality: Modality
+    classes: int
+    summary: str
+    kind: Literal["real", "procedural"]
+    group: str  # the heading it stands under in a report: "real images", "scripts", ...
+    source: str
+    licence: str
+    metric: str = "balanced_accuracy"
+    horizontal_flip: bool = False  # may augmentation mirror an image without changing its class?
+
+
+class TaskShape(NamedTuple):
+    """All that a strategy may know of a task before it starts; never a dataset's name."""
+
+    n: int
+    num_classes: int
+    modality: Modality
+
+
+class Status(StrEnum):
+    DONE = "done"
+    SKIPPED = "skipped"
+    DIVERGED = "diverged"
+    OUT_OF_MEMORY = "out_of_memory"
+    TIMED_OUT = "timed_out"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a strategy may try: the same for every strategy of a suite."""
+
+    trials: int
+    steps: int  # optimiser steps of one fit, at most
+    batch_size: int  # examples a step, at most; steps x batch_size caps the examples seen
+    folds: Literal["standard", "lite"] = "standard"
+    sampler: Literal["random", "tpe"] = "random"
+    rungs: tuple[float, ...] = ()  # fractions of `steps` at which trials are halved; () trains all to the end
+    eta: int = 2  # one trial in `eta` survives a rung
+
+
+@dataclass(frozen=True, order=True)
+class Cell:
+    """One entry of the result array, and everything that determines its result."""
+
+    dataset: str
+    backbone: str
+    strategy: str
+    budget: int  # labelled examples a class
+    seed: int
+    strategy_version: int = 1
+    strategy_source: str = ""  # sha256 of a third-party plug-in's file; "" for built-in strategies
+    data_fingerprint: str = ""
+    weights_fingerprint: str = ""
+    metric: str = "balanced_accuracy"
+    effort: Effort = field(default_factory=lambda: Effort(trials=1, steps=1, batch_size=1))
+    protocol: str = PROTOCOL
+
+    @property
+    def key(self) -> str:
+        """sha256 of the identity alone: never a path, a host or a width."""
+        return sha256(asdict(self))
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}/{self.backbone}/{self.dataset}/{self.budget}/{self.seed}"
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What was found in one cell. Numbers are None where the status left nothing to measure."""
+
+    status: Status
+    reason: str = ""
+    score: float | None = None  # z = (value - floor) / (1 - floor); 0 is the majority class, 1 is perfect
+    floor: float | None = None  # the majority class's value of the primary metric
+    metrics: dict[str, float] = field(default_factory=dict)  # metrics.METRICS, on the whole test set
+    default_score: float | None = None  # z of trial 0
+    peek_gap: float | None = None  # z of the best refitted trial on test, minus `score`
+    labels: int = 0  # labels consumed
+    short_classes: int = 0  # classes that had fewer labels than the budget
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    at_edge: tuple[str, ...] = ()  # hyperparameters chosen within 5 % of an end of their range
+    trials: tuple[dict[str, Any], ...] = ()  # number, params, value, nll, steps, state
+    transductive: bool = False
+    selection_seal: str = ""  # sha256 of the selection, taken before test labels were looked at
+    logits: str = ""  # name of the stored logits file
+    cost: dict[str, float] = field(default_factory=dict)  # see COSTS
+
+
+COSTS = {
+    "trainable_parameters": "parameters that training changes",
+    "total_parameters": "parameters of the network with its head",
+    "stored_parameters": "parameters to keep for each task beside the shared backbone",
+    "train_flops": "floating-point operations of the final fit",
+    "tune_flops": "floating-point operations of choosing hyperparameters",
+    "tune_seconds": "seconds of choosing hyperparameters",
+    "fit_seconds": "seconds of the final fit",
+    "predict_ms_1": "median milliseconds to predict 1 example",
+    "predict_ms_1_p95": "95th percentile of the same",
+    "predict_ms_64": "median milliseconds to predict 64 examples",
+    "predict_ms_64_p95": "95th percentile of the same",
+    "peak_memory_mb": "peak resident memory of the worker, MiB",
+}
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where and how a record came about; it never takes part in a cell's key."""
+
+    commit: str = ""
+    dirty: bool = False
+    packages: dict[str, str] = field(default_factory=dict)
+    device: str = ""
+    width: int = 1
+    determinism: Literal["bitwise", "seeded"] = "bitwise"
+    started: str = ""  # ISO 8601, UTC
+    finished: str = ""
+
+
+@dataclass(frozen=True)
+class Record:
+    cell: Cell
+    measurement: Measurement
+    provenance: Provenance
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values give equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def sha256(value: Any) -> str:
+    """Hex sha256 of bytes as they are, of anything else as canonical JSON."""
+    return hashlib.sha256(value if isinstance(value, bytes) else canonical(value).encode()).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{type(value).__name__} is not JSON: {value!r}")

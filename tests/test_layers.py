@@ -45,7 +45,8 @@ def tree(module: Path) -> ast.Module:
 def imports(module: Path, *, top_level_only: bool = False) -> Iterator[tuple[str, int]]:
     """(dotted name, line) of everything imported, relative imports made absolute, `if TYPE_CHECKING` left out."""
     body = tree(module)
-    nodes = top_level(body) if top_level_only else (n for n in ast.walk(body) if id(n) not in type_checking(body))
+    hidden = type_checking(body)
+    nodes = top_level(body) if top_level_only else (node for node in ast.walk(body) if id(node) not in hidden)
     for node in nodes:
         if isinstance(node, ast.Import):
             yield from ((alias.name, node.lineno) for alias in node.names)
@@ -162,7 +163,8 @@ def ambient(name: str) -> bool:
 
 
 def unseeded(call: ast.Call) -> bool:
-    return dotted(call.func).rpartition(".")[2] in {"default_rng", "PCG64", "Philox"} and not (call.args or call.keywords)
+    maker = dotted(call.func).rpartition(".")[2]
+    return maker in {"default_rng", "PCG64", "Philox"} and not (call.args or call.keywords)
 
 
 @each(*(m for m in MODULES if LAYER_OF.get(part(m)) == 2))

@@ -1,8 +1,7 @@
 """How does a character of a bundled font become a small picture, and a picture look written by hand?
 
-Every pixel follows from integers: outlines in font units, PCG64's raw uniform numbers, and elementwise + - * /,
-which IEEE 754 fixes to the last bit. No rasteriser of FreeType, no exp or sin (SIMD versions of which differ from
-one processor to the next), no sum whose order a library chooses. So the pictures rest on the fonts alone.
+Outlines are read in font units and filled here, not by FreeType's rasteriser, whose versions differ: the pictures
+rest on the font files, on `raster` and on PCG64 alone.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-SIZE = 32  # side of every picture that `distorted` returns
+from tlbench.datasets.raster import SIZE, binomial, halved_and_enlarged, quantised, sampled, smooth, uniform
+
 SAMPLES = 4  # samples a pixel side when an outline is filled
 CURVE_STEPS = 6  # straight pieces a curve is cut into
 
@@ -116,14 +116,13 @@ def painted(ink: np.ndarray, rng: np.random.Generator, style: Style = HAND) -> n
     """Pictures uint8 [n, h, w, 3] of ink [n, h, w]: two colours, a shaded background and noise."""
     n, height, width = ink.shape
     paper, pen = _colours(n, rng, style)
-    slope = _uniform(rng, (n, 2), -style.gradient, style.gradient)
+    slope = uniform(rng, (n, 2), -style.gradient, style.gradient)
     y = (np.arange(height, dtype=np.float32) * 2 + (1 - height)) / height
     x = (np.arange(width, dtype=np.float32) * 2 + (1 - width)) / width
     shade = slope[:, :1, None] * y[None, :, None] + slope[:, 1:, None] * x[None, None, :]
     cover = ink[..., None]
     value = (paper[:, None, None] + shade[..., None]) * (1 - cover) + pen[:, None, None] * cover
-    value = value + _uniform(rng, value.shape, -style.noise, style.noise)
-    return np.floor(np.clip(value, 0, 1) * np.float32(255) + np.float32(0.5)).astype(np.uint8)
+    return quantised(value + uniform(rng, value.shape, -style.noise, style.noise))
 
 
 @lru_cache(maxsize=64)
@@ -198,27 +197,27 @@ def _filled(segments: np.ndarray, size: int) -> np.ndarray:
 
 def _written(glyphs: np.ndarray, rng: np.random.Generator, style: Style) -> np.ndarray:
     y, x = _source(len(glyphs), glyphs.shape[1], rng, style)
-    ink = _sampled(_box(glyphs), y, x)
-    weight = _uniform(rng, (len(ink), 1, 1), -style.weight, style.weight)
+    ink = sampled(binomial(glyphs), y, x)
+    weight = uniform(rng, (len(ink), 1, 1), -style.weight, style.weight)
     ink = np.clip((ink - 0.5) * np.float32(1.3) + 0.5 + weight * (ink > 0), 0, 1)
     for _ in range(2):
-        share = _uniform(rng, (len(ink), 1, 1), 0, style.blur)
-        ink = ink + share * (_binomial(ink) - ink)
+        share = uniform(rng, (len(ink), 1, 1), 0, style.blur)
+        ink = ink + share * (binomial(ink) - ink)
     small = rng.random(len(ink)) < style.shrink
-    ink[small] = _halved_and_enlarged(ink[small])
+    ink[small] = halved_and_enlarged(ink[small])
     return ink
 
 
 def _source(n: int, size: int, rng: np.random.Generator, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel of the result comes from: y and x [n, 32, 32] in pixels of a picture of side `size`."""
-    half_tangent = _uniform(rng, (n,), -style.rotation, style.rotation)
+    half_tangent = uniform(rng, (n,), -style.rotation, style.rotation)
     cos = (1 - half_tangent * half_tangent) / (1 + half_tangent * half_tangent)
     sin = 2 * half_tangent / (1 + half_tangent * half_tangent)
-    zoom = 1 / _uniform(rng, (n,), *style.scale)
-    aspect = 1 + _uniform(rng, (n,), -style.aspect, style.aspect)
-    shear = _uniform(rng, (n,), -style.shear, style.shear)
-    shift = _uniform(rng, (n, 2), -style.shift, style.shift)
-    bend = _bend(n, rng, style.elastic)
+    zoom = 1 / uniform(rng, (n,), *style.scale)
+    aspect = 1 + uniform(rng, (n,), -style.aspect, style.aspect)
+    shear = uniform(rng, (n,), -style.shear, style.shear)
+    shift = uniform(rng, (n, 2), -style.shift, style.shift)
+    bend = [smooth(n, rng, style.elastic) for _ in range(2)]
     grid = np.arange(SIZE, dtype=np.float32) - np.float32((SIZE - 1) / 2)
     v = grid[None, :, None] + bend[0] - shift[:, :1, None]
     u = grid[None, None, :] + bend[1] - shift[:, 1:, None]
@@ -230,70 +229,12 @@ def _source(n: int, size: int, rng: np.random.Generator, style: Style) -> tuple[
     return y, x
 
 
-def _bend(n: int, rng: np.random.Generator, amplitude: float) -> list[np.ndarray]:
-    """Two smooth displacement fields [n, 32, 32]: cubic B-splines over 6 x 6 random knots."""
-    basis = _spline_basis()
-    fields = []
-    for _ in range(2):
-        knots = _uniform(rng, (n, 6, 6), -amplitude, amplitude)
-        across = sum(knots[:, :, j, None] * basis[j] for j in range(6))
-        fields.append(sum(across[:, i, None, :] * basis[i][None, :, None] for i in range(6)))
-    return fields
-
-
-@lru_cache(maxsize=1)
-def _spline_basis() -> np.ndarray:
-    """Uniform cubic B-spline weights [6, 32] of six knots along a side."""
-    position = (np.arange(SIZE) + 0.5) / SIZE * 3  # three spans between the four inner knots
-    distance = np.abs(position[None, :] - (np.arange(6)[:, None] - 1))
-    near = 2 / 3 - distance * distance + distance * distance * distance / 2
-    far = (2 - distance) * (2 - distance) * (2 - distance) / 6
-    return np.where(distance < 1, near, np.where(distance < 2, far, 0)).astype(np.float32)
-
-
-def _sampled(pictures: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bilinear samples of pictures [n, s, s] at y, x [n, h, w]; outside is 0."""
-    n, size = pictures.shape[:2]
-    framed = np.zeros((n, size + 2, size + 2), np.float32)
-    framed[:, 1:-1, 1:-1] = pictures
-    y, x = np.clip(y + 1, 0, size + 0.99), np.clip(x + 1, 0, size + 0.99)
-    top, left = y.astype(np.int32), x.astype(np.int32)
-    dy, dx = (y - top).astype(np.float32), (x - left).astype(np.float32)
-    width = size + 2
-    at = (np.arange(n, dtype=np.int32) * (width * width))[:, None, None] + top * width + left
-    flat = framed.reshape(-1)
-    upper = flat[at] * (1 - dx) + flat[at + 1] * dx
-    lower = flat[at + width] * (1 - dx) + flat[at + (width + 1)] * dx
-    return upper * (1 - dy) + lower * dy
-
-
-def _box(pictures: np.ndarray) -> np.ndarray:
-    """Binomial 3 x 3 smoothing, so that sampling every second pixel does not miss thin strokes."""
-    return _binomial(pictures.astype(np.float32))
-
-
-def _binomial(pictures: np.ndarray) -> np.ndarray:
-    """Pictures [n, h, w] smoothed by (1, 2, 1) / 4 along both sides; edges are repeated."""
-    framed = np.pad(pictures, ((0, 0), (1, 1), (1, 1)), mode="edge")
-    rows = framed[:, :-2] + 2 * framed[:, 1:-1] + framed[:, 2:]
-    return (rows[:, :, :-2] + 2 * rows[:, :, 1:-1] + rows[:, :, 2:]) / np.float32(16)
-
-
-def _halved_and_enlarged(pictures: np.ndarray) -> np.ndarray:
-    quarters = pictures[:, 0::2, 0::2] + pictures[:, 1::2, 0::2] + pictures[:, 0::2, 1::2] + pictures[:, 1::2, 1::2]
-    return _binomial(np.repeat(np.repeat(quarters / np.float32(4), 2, axis=1), 2, axis=2))
-
-
 def _colours(n: int, rng: np.random.Generator, style: Style) -> tuple[np.ndarray, np.ndarray]:
     """Paper and ink colours [n, 3], their grey values at least `contrast` apart."""
-    dark = _uniform(rng, (n,), 0, (1 - style.contrast))
-    light = dark + style.contrast + (1 - style.contrast - dark) * _uniform(rng, (n,), 0, 1)
+    dark = uniform(rng, (n,), 0, (1 - style.contrast))
+    light = dark + style.contrast + (1 - style.contrast - dark) * uniform(rng, (n,), 0, 1)
     swap = (rng.random(n) < 0.5) & style.both_polarities
     paper, pen = np.where(swap, dark, light), np.where(swap, light, dark)
-    tint = _uniform(rng, (2, n, 3), -style.colour, style.colour)
+    tint = uniform(rng, (2, n, 3), -style.colour, style.colour)
     tint = tint - (tint[..., :1] + tint[..., 1:2] + tint[..., 2:]) / np.float32(3)
     return paper[:, None] + tint[0], pen[:, None] + tint[1]
-
-
-def _uniform(rng: np.random.Generator, shape: tuple[int, ...], low: float, high: float) -> np.ndarray:
-    return (low + (high - low) * rng.random(shape)).astype(np.float32)

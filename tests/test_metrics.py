@@ -1,0 +1,96 @@
+"""Laws of the metrics: they agree with scikit-learn, and the floor scores exactly zero."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn import metrics as reference
+
+from tlbench.metrics import METRICS, PRIMARY, all_metrics, floor, z
+from tlbench.types import TlbenchError
+
+
+def sample(seed: int, m: int = 200, classes: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(m, classes)).astype(np.float32) * 3, rng.integers(0, classes, size=m)
+
+
+@given(seed=st.integers(0, 10_000), m=st.integers(8, 80), classes=st.integers(2, 7))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.filterwarnings("ignore")
+def test_metrics_agree_with_scikit_learn(seed: int, m: int, classes: int) -> None:
+    logits, y = sample(seed, m, classes)
+    found, predicted = all_metrics(logits, y), logits.argmax(1)
+    p = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True).astype(np.float64))
+    p /= p.sum(1, keepdims=True)
+    macro = {"average": "macro", "zero_division": 0}
+    expected = {
+        "accuracy": reference.accuracy_score(y, predicted),
+        "balanced_accuracy": reference.balanced_accuracy_score(y, predicted),
+        "macro_precision": reference.precision_score(y, predicted, **macro),
+        "macro_recall": reference.recall_score(y, predicted, **macro),
+        "macro_f1": reference.f1_score(y, predicted, **macro),
+        "mcc": reference.matthews_corrcoef(y, predicted),
+        "nll": reference.log_loss(y, p, labels=range(classes)),
+        "brier": ((p - np.eye(classes)[y]) ** 2).sum(1).mean(),
+        "worst_class_recall": reference.recall_score(y, predicted, average=None, labels=np.unique(y)).min(),
+    }
+    for name, value in expected.items():
+        assert found[name] == pytest.approx(value, abs=1e-9), name
+
+
+def test_every_named_metric_is_computed() -> None:
+    assert all_metrics(*sample(0)).keys() == METRICS.keys()
+
+
+@pytest.mark.parametrize("metric", PRIMARY)
+def test_predicting_the_majority_scores_exactly_zero(metric: str) -> None:
+    y = np.array([0, 2, 2, 2, 1, 1])
+    constant = np.tile(np.array([0.0, 0.0, 1.0]), (6, 1))
+    assert z(all_metrics(constant, y)[metric], floor(metric, y, 3)) == 0.0
+
+
+@pytest.mark.parametrize("metric", PRIMARY)
+def test_perfect_predictions_score_one(metric: str) -> None:
+    y = np.array([0, 2, 2, 2, 1, 1])
+    assert z(all_metrics(np.eye(3)[y] * 9, y)[metric], floor(metric, y, 3)) == pytest.approx(1.0)
+
+
+def test_calibration_error_of_a_constant_confidence_is_its_distance_from_the_accuracy() -> None:
+    y = np.array([0] * 30 + [1] * 10)
+    logits = np.tile(np.log([0.6, 0.4]), (40, 1))
+    assert all_metrics(logits, y)["ece"] == pytest.approx(abs(0.75 - 0.6))
+
+
+def test_calibration_error_agrees_with_equal_mass_bins_by_sorting() -> None:
+    logits, y = sample(3, m=1500)
+    p = np.exp(logits - logits.max(1, keepdims=True)).astype(np.float64)
+    p /= p.sum(1, keepdims=True)
+    order = np.argsort(p.max(1))
+    gap = (p.argmax(1) == y).astype(float)[order] - p.max(1)[order]
+    by_sorting = sum(abs(part.sum()) for part in np.split(gap, 15)) / 1500
+    assert all_metrics(logits, y)["ece"] == pytest.approx(by_sorting, abs=1e-6)
+
+
+def test_metrics_do_not_depend_on_the_order_of_examples() -> None:
+    logits, y = sample(1)
+    order = np.random.default_rng(5).permutation(len(y))
+    again = all_metrics(logits[order], y[order])
+    assert all(again[name] == pytest.approx(value, abs=1e-12) for name, value in all_metrics(logits, y).items())
+
+
+def test_huge_logits_stay_finite() -> None:
+    y = np.array([0, 1])
+    assert all(np.isfinite(v) for v in all_metrics(np.array([[1e30, -1e30], [1e30, -1e30]]), y).values())
+
+
+def test_shapes_that_do_not_fit_are_refused_with_both_shapes() -> None:
+    with pytest.raises(TlbenchError, match=r"\(3, 2\) for 4 labels"):
+        all_metrics(np.zeros((3, 2)), np.zeros(4, dtype=int))
+
+
+def test_a_metric_where_lower_is_better_is_no_primary_metric() -> None:
+    with pytest.raises(TlbenchError, match="balanced_accuracy"):
+        floor("nll", np.array([0, 1]), 2)

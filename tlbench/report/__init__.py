@@ -1,0 +1,33 @@
+"""What does a finished, or half finished, suite say? Tables, figures and one page, from a frame of cells. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tlbench.report import tables
+from tlbench.report.meta import Meta
+from tlbench.report.ranking import ranking
+from tlbench.report.scores import grid
+
+__all__ = ["Meta", "write"]
+
+
+def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
+    """Writes the report of one suite's cells into `out` and returns the files.
+
+    The same cells give the same bytes, in whatever order they come. `frame` is one row a cell, as `Store.frame(cells)`
+    makes it. Raises TlbenchError for a frame that is not one suite's results.
+    """
+    ranked = ranking(grid(frame))
+    table = tables.leaderboard(ranked)
+    texts = {
+        "leaderboard.md": tables.to_markdown(table, ranked, meta),
+        "leaderboard.csv": tables.to_csv(table),
+        "costs.csv": tables.costs_csv(ranked.grid),
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        (out / name).write_text(text, encoding="utf-8", newline="\n")
+    return [out / name for name in texts]

@@ -1,0 +1,22 @@
+"""What does the report know about a suite beside its cells?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from tlbench.types import Card
+
+
+@dataclass(frozen=True)
+class Meta:
+    """The suite's own words. `command` may hold a path: it is printed on the page and nowhere else."""
+
+    name: str
+    preset: str
+    command: str
+    cards: Mapping[str, Card] = field(default_factory=dict)  # dataset's name to its card
+    description: str = ""
+    baseline: str = "from_scratch"  # what a pretrained network is compared with
+    without_pretraining: tuple[str, ...] = ("from_scratch", "majority", "pixels_logistic")  # no transfer to speak of
+    provisional: tuple[str, ...] = ("smoke", "lite")  # presets too small for a ranking to stand

@@ -1,0 +1,209 @@
+"""How many lanes run together: the same strategy code, called in a loop or fused through vmap.
+
+Company law: up to rounding, a lane's result does not depend on which lanes it travels with, in what order, at what
+width, or when it was admitted.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+from torch.utils.flop_counter import FlopCounterMode
+
+from tlbench import rng
+from tlbench.space import Hyperparameters, dynamic, static
+from tlbench.strategies.base import State, Strategy
+from tlbench.task import Clock, Task
+
+log = logging.getLogger("tlbench")
+PREDICT_ROWS = 4096  # test rows times lanes predicted at once
+MAX_WIDTH = 64
+LANE_COPIES = 200
+STEP_BYTES = 256 * 2**20
+
+
+class OutOfMemory(Exception):
+    """One lane alone does not fit."""
+
+
+class Lane(NamedTuple):
+    """One (hyperparameters, training subset, seed)."""
+
+    hp: Hyperparameters
+    rows: Tensor  # [n] int64, indices into the bank
+    y: Tensor  # [n] int64
+    seed: int
+
+
+class Network(NamedTuple):
+    """The part of a task that all lanes of a pack share."""
+
+    bank: Tensor  # [N, ...] activations at the tap; on the device the lanes run on
+    tail: nn.Module
+    scratch: nn.Module
+    num_classes: int
+    flips: bool = False
+
+
+class Pack:
+    """Lanes with equal static values and equally many rows, trained side by side in chunks of `width`.
+
+    `width` falls by halves when memory runs out; OutOfMemory is raised when one lane alone does not fit.
+    """
+
+    def __init__(self, strategy: Strategy, network: Network, lanes: Sequence[Lane], *, steps: int, batch_size: int):
+        self.strategy, self.network, self.lanes = strategy, network, list(lanes)
+        self.steps, self.batch_size = steps, batch_size
+        self.static = static(strategy.space, lanes[0].hp)
+        self.width = width(strategy, network, len(lanes[0].rows))
+        self.done = [0] * len(self.lanes)  # each lane's own clock
+        self.states: list[State] = []
+        strategy.prepare(self.task(0), self.static)
+
+    def start(self) -> None:
+        """Gives every lane its first state."""
+        self.states = self._run(fused(self._init), range(len(self.lanes)), stateful=False)
+
+    def advance(self, until: int) -> None:
+        """Steps every lane until its clock shows `until`; lanes may have come in at different times."""
+        for clock in sorted({done for done in self.done if done < until}):
+            behind = [i for i, done in enumerate(self.done) if done == clock]
+            if self.strategy.trains:
+                moved = self._run(self._steps(clock, until), behind, stateful=True)
+                for i, state in zip(behind, moved, strict=True):
+                    self.states[i] = state
+            for i in behind:
+                self.done[i] = until
+
+    def predict(self, x: Tensor, of: Sequence[int] | None = None) -> list[Tensor]:
+        """Logits [m, C], on the CPU, of each lane named in `of` (all by default) for activations x [m, ...]."""
+        call = fused(self._predict, shared=1)
+
+        def logits(data: dict, values: dict, key: Tensor, state: State) -> Tensor:
+            size = max(16, PREDICT_ROWS // len(key))
+            return torch.cat([call(data, values, key, state, rows) for rows in x.split(size)], dim=1).cpu()
+
+        return self._run(logits, range(len(self.lanes)) if of is None else of, stateful=True)
+
+    def keep(self, chosen: Sequence[int]) -> None:
+        """Drops every lane but these."""
+        self.lanes = [self.lanes[i] for i in chosen]
+        self.states = [self.states[i] for i in chosen]
+        self.done = [self.done[i] for i in chosen]
+
+    def admit(self, other: Pack) -> None:
+        """Takes in the lanes of another pack, each with its own state and clock."""
+        self.lanes, self.states, self.done = (
+            self.lanes + other.lanes,
+            self.states + other.states,
+            self.done + other.done,
+        )
+
+    def task(self, lane: int) -> Task:
+        """One lane's task, as its strategy sees it."""
+        return self._task(self._entry(lane)[0])
+
+    def flops(self) -> tuple[int, int]:
+        """Floating-point operations of one lane's (init, step), counted on the first lane alone."""
+        entry = self._entry(0)
+        with FlopCounterMode(display=False) as starting:
+            state = self._init(*entry)
+        with FlopCounterMode(display=False) as stepping:
+            self._step(*entry, state, torch.zeros_like(entry[2]))
+        return starting.get_total_flops(), stepping.get_total_flops() if self.strategy.trains else 0
+
+    def _steps(self, clock: int, until: int) -> Callable[..., State]:
+        call = fused(self._step)
+
+        def run(data: dict, values: dict, key: Tensor, state: State) -> State:
+            for i in range(clock, until):
+                state = call(data, values, key, state, torch.full_like(key, i))
+            return state
+
+        return run
+
+    def _entry(self, lane: int) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
+        """One lane's (rows and labels, dynamic values, key)."""
+        (hp, rows, y, seed), device = self.lanes[lane], self.network.bank.device
+        data = {"x": self.network.bank[rows.to(device)], "y": y.to(device), "weight": torch.ones(len(y), device=device)}
+        values = {name: torch.tensor(v, device=device) for name, v in dynamic(self.strategy.space, hp).items()}
+        return data, values, rng.key(seed).to(device)
+
+    def _task(self, data: dict[str, Tensor]) -> Task:
+        net = self.network
+        return Task(data["x"], data["y"], data["weight"], net.num_classes, net.tail, net.scratch, net.flips)
+
+    def _init(self, data: dict[str, Tensor], values: dict[str, Tensor], key: Tensor) -> State:
+        return self.strategy.init(self._task(data), {**self.static, **values}, key)
+
+    def _step(self, data: dict, values: dict, key: Tensor, state: State, step: Tensor) -> State:
+        clock = Clock(step, self.steps, self.batch_size)
+        return self.strategy.step(self._task(data), {**self.static, **values}, state, clock)
+
+    def _predict(self, data: dict, values: dict, key: Tensor, state: State, x: Tensor) -> Tensor:
+        return self.strategy.predict(self._task(data), {**self.static, **values}, state, x)
+
+    def _run(self, work: Callable[..., Any], lanes: Sequence[int], *, stateful: bool) -> list:
+        """What `work` gives for each lane, from stacked inputs `width` at a time; halves it when memory runs out."""
+        results: list = []
+        while len(results) < len(lanes):
+            chunk = lanes[len(results) : len(results) + self.width]
+            try:
+                states = [stacked([self.states[i] for i in chunk])] if stateful else []
+                results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *states))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(chunk) == 1:
+                    raise OutOfMemory(f"one lane of {self.strategy.name} does not fit into memory") from error
+                self.width = len(chunk) // 2
+                log.warning("%s: %d lanes do not fit into memory; going on with %d", self.strategy.name, len(chunk), self.width)
+        return results
+
+
+def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
+    """A one-lane function over stacked trees [K, ...]; the last `shared` arguments are the same for all lanes.
+
+    One lane alone is an ordinary call: the naive implementation, which defines the right answer.
+    """
+
+    def call(*trees: Any) -> Any:
+        own = trees[: len(trees) - shared]
+        common = trees[len(trees) - shared :]
+        if len(pytree.tree_leaves(own)[0]) == 1:
+            return pytree.tree_map(lambda t: t[None], function(*pytree.tree_map(lambda t: t[0], own), *common))
+        return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
+
+    return call
+
+
+def width(strategy: Strategy, network: Network, rows: int) -> int:
+    """How many lanes of `rows` training rows run fused; a rule, so that runs in different folders round alike.
+
+    1 where the strategy cannot be traced, or trains convolutions on a CPU, which fusing slows down.
+    Elsewhere as many as keep a step's activations, about LANE_COPIES times its input, within STEP_BYTES.
+    """
+    convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in network.tail.modules())
+    if not strategy.fusible or (strategy.trains and convolves and network.bank.device.type == "cpu"):
+        return 1
+    return max(1, min(MAX_WIDTH, STEP_BYTES // (LANE_COPIES * rows * max(1, network.bank[0].nbytes))))
+
+
+def out_of_memory(error: BaseException) -> bool:
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """One tree of tensors [K, ...] from K trees."""
+    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
+
+
+def unstacked(tree: Any) -> list:
+    """K trees from one tree of tensors [K, ...]."""
+    leaves, structure = pytree.tree_flatten(tree)
+    return [pytree.tree_unflatten(list(each), structure) for each in zip(*(leaf.unbind() for leaf in leaves), strict=True)]

@@ -1,0 +1,178 @@
+"""Strategies that train by gradient: their authors write a module whose `requires_grad` flags say what trains."""
+
+from __future__ import annotations
+
+import abc
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, grad
+from torch.nn import functional as F
+
+from tlbench import rng
+from tlbench.space import Hyperparameters, static
+from tlbench.strategies.base import State, Strategy
+from tlbench.strategies.modules import Drawn
+from tlbench.task import Clock, Task
+
+WARMUP = 0.1  # fraction of the steps over which the learning rate rises
+
+
+class GradientStrategy(Strategy):
+    """AdamW or SGD with warm-up and cosine decay on the lane's own clock, over minibatches drawn by key.
+
+    The space must hold `lr` and may hold `weight_decay`. All trained numbers of a lane are one vector `theta` [P].
+    """
+
+    trains: ClassVar[bool] = True
+    optimizer: ClassVar[Literal["adamw", "sgd"]] = "adamw"
+    statistics: ClassVar[Literal["frozen", "batch"]] = "frozen"  # what BatchNorm normalises with while training
+
+    @abc.abstractmethod
+    def module(self, task: Task, hp: Hyperparameters) -> nn.Module:
+        """Activations at the tap -> logits [m, C]. `hp` holds the static values only; draw new weights as `Drawn`."""
+
+    def loss(self, task: Task, hp: Hyperparameters, logits: Tensor, y: Tensor) -> Tensor:
+        """The loss of each example [b]; cross-entropy unless overridden."""
+        return F.cross_entropy(logits, y, reduction="none")
+
+    def groups(self, hp: Hyperparameters) -> dict[str, float]:
+        """Learning-rate multipliers by prefix of parameter name; 1 where none matches."""
+        return {}
+
+    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, key: Tensor) -> Tensor:
+        """Training activations [b, ...] changed at random by key; unchanged unless overridden."""
+        return x
+
+    def prepare(self, task: Task, hp: Hyperparameters) -> None:
+        self._built(task, hp)
+
+    def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:
+        program = self._built(task, hp)
+        weights_key, data_key = rng.fold_in(key, 0), rng.fold_in(key, 1)
+        theta = torch.cat([_first_value(p, rng.fold_in(weights_key, i)).flatten() for i, p in program.trained])
+        buffers = {name: b.clone() for name, b in program.buffers.items()}
+        moments = {"m": torch.zeros_like(theta), "v": torch.zeros_like(theta)}
+        return {"theta": theta, **moments, "key": data_key, "buffers": buffers}
+
+    def step(self, task: Task, hp: Hyperparameters, state: State, clock: Clock) -> State:
+        program = self._built(task, hp)
+        key = rng.fold_in(state["key"], clock.step)
+        rows, weight = minibatch(task.weight, state["key"], clock)
+        x, y = (task.x, task.y) if rows is None else (task.x[rows], task.y[rows])
+        x = self.augment(task, hp, x, rng.fold_in(key, 1))
+
+        def objective(theta: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+            buffers = {name: b.clone() for name, b in state["buffers"].items()}
+            logits = program(theta, buffers, x, training=self.statistics == "batch")
+            return (self.loss(task, hp, logits, y) * weight).sum() / weight.sum(), buffers
+
+        gradient, buffers = grad(objective, has_aux=True)(state["theta"])
+        lr = hp["lr"] * schedule(clock) * program.multipliers(self.groups(hp))
+        update = sgd if self.optimizer == "sgd" else adamw
+        moved = update(state, gradient, lr=lr, weight_decay=hp.get("weight_decay", 0.0), clock=clock)
+        return {**moved, "key": state["key"], "buffers": buffers}
+
+    def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
+        return self._built(task, hp)(state["theta"], state["buffers"], x, training=False)
+
+    def parameters(self, task: Task, hp: Hyperparameters) -> tuple[int, int]:
+        program = self._built(task, hp)
+        return sum(p.numel() for _, p in program.trained), sum(p.numel() for p in program.network.parameters())
+
+    def _built(self, task: Task, hp: Hyperparameters) -> _Program:
+        """The module of these static values, built once per network and kept with the network it was built on."""
+        values = static(self.space, hp)
+        name = (id(task.tail), task.num_classes, tuple(sorted(values.items())))
+        if name not in self._programs:
+            self._programs[name] = (task.tail, _Program(self.module(task, values)))
+        return self._programs[name][1]
+
+    @property
+    def _programs(self) -> dict:
+        return self.__dict__.setdefault("_memo", {})
+
+
+class _Program:
+    """A module as a function of one vector of trained numbers."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.network = network.eval()
+        named = [(name, p) for name, p in network.named_parameters() if p.requires_grad]
+        self.names = [name for name, _ in named]
+        self.trained = [(i, p) for i, (_, p) in enumerate(named)]
+        self.shapes = [p.shape for _, p in named]
+        self.sizes = [p.numel() for _, p in named]
+        self.norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        self.buffers = dict(network.named_buffers()) if self.norms else {}
+
+    def __call__(self, theta: Tensor, buffers: dict[str, Tensor], x: Tensor, *, training: bool) -> Tensor:
+        pieces = torch.split(theta, self.sizes)
+        values = {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+        for norm in self.norms:
+            norm.train(training)
+        return functional_call(self.network, {**values, **buffers}, (x,))
+
+    def multipliers(self, groups: dict[str, float]) -> Tensor | float:
+        if not groups:
+            return 1.0
+        each = [next((m for prefix, m in groups.items() if name.startswith(prefix)), 1.0) for name in self.names]
+        return torch.cat([torch.full((size,), float(m)) for size, m in zip(self.sizes, each, strict=True)])
+
+
+def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor | None, Tensor]:
+    """Rows [b] of this step and their weights [b]; rows is None where one batch holds them all.
+
+    Epochs are permutations of the rows of nonzero weight, one after the other, so padding changes nothing: with fewer
+    rows than a batch holds, each stands in every batch once.
+    """
+    n = weight.shape[0]
+    if n <= clock.batch_size:
+        return None, weight
+    valid = weight > 0
+    count = valid.sum()
+    batch = torch.clamp(count, max=clock.batch_size)
+    slots = torch.arange(clock.batch_size, device=weight.device)
+    position = clock.step * batch + slots
+    epoch = clock.step * batch // count
+    orders = [_shuffled(rng.fold_in(key, epoch + i), valid) for i in (0, 1)]
+    rows = torch.where(position // count == epoch, orders[0][position % count], orders[1][position % count])
+    return rows, torch.where(slots < batch, weight[rows], 0.0)
+
+
+def schedule(clock: Clock) -> Tensor:
+    """The learning rate as a share of its peak: linear warm-up, then cosine to zero (Loshchilov and Hutter 2017)."""
+    warm = max(1, round(WARMUP * clock.steps))
+    done = (clock.step + 1 - warm) / max(1, clock.steps - warm)
+    cosine = 0.5 * (1 + torch.cos(math.pi * done.clamp(0, 1)))
+    return torch.where(clock.step < warm, (clock.step + 1) / warm, cosine)
+
+
+def adamw(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
+    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999, epsilon 1e-8."""
+    t = clock.step + 1
+    m = torch.lerp(gradient, state["m"], 0.9)
+    v = torch.lerp(gradient * gradient, state["v"], 0.999)
+    denominator = (v / (1 - 0.999**t)).sqrt() + 1e-8
+    theta = state["theta"] * (1 - lr * weight_decay) - lr / (1 - 0.9**t) * m / denominator
+    return {"theta": theta, "m": m, "v": v}
+
+
+def sgd(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
+    """One step of SGD with momentum 0.9 and weight decay in the gradient, as torch.optim.SGD has it."""
+    m = 0.9 * state["m"] + gradient + weight_decay * state["theta"]
+    return {"theta": state["theta"] - lr * m, "m": m, "v": state["v"]}
+
+
+def _shuffled(key: Tensor, valid: Tensor) -> Tensor:
+    """The indices of valid rows in random order, the others behind them; [n]."""
+    draw = rng.bits(key, tuple(valid.shape)) >> 1
+    return torch.argsort(torch.where(valid, draw, 1 << 62))
+
+
+def _first_value(parameter: nn.Parameter, key: Tensor) -> Tensor:
+    if not isinstance(parameter, Drawn) or parameter.std == 0:
+        return parameter.detach()
+    return parameter.mean + parameter.std * rng.normal(key, tuple(parameter.shape))

@@ -1,0 +1,39 @@
+"""Strategies that solve a convex problem on frozen activations."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+
+from tlbench.registry import register
+from tlbench.space import Float, Hyperparameters, Space
+from tlbench.strategies.base import State, Strategy
+from tlbench.strategies.convex import logistic_regression, row_space
+from tlbench.task import Task
+
+
+class LogisticStrategy(Strategy):
+    """Logistic regression on the flattened activations at the tap, `C` as scikit-learn has it."""
+
+    space: ClassVar[Space] = {"C": Float(1e-4, 1e4, log=True, default=1.0)}
+
+    def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:
+        coordinates, basis = row_space(task.x.flatten(1), task.weight)
+        w = logistic_regression(coordinates, task.y, task.weight, task.num_classes, hp["C"])
+        return {"weight": w[:, :-1] @ basis.T, "bias": w[:, -1]}
+
+    def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
+        return x.flatten(1) @ state["weight"].T + state["bias"]
+
+    def parameters(self, task: Task, hp: Hyperparameters) -> tuple[int, int]:
+        head = task.num_classes * (task.x[0].numel() + 1)
+        return head, head + sum(p.numel() for p in task.tail.parameters())
+
+
+@register.strategy
+class LinearProbe(LogisticStrategy):
+    """Logistic regression on frozen features, L2 tuned, as in CLIP's linear-probe evaluation (Radford et al. 2021, A.3)."""
+
+    name = "linear_probe"
+    tap = "features"

@@ -1,0 +1,36 @@
+"""One lane's view of the world: training rows at the tap, the network above it, and its clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+
+class Source(NamedTuple):
+    """Labelled source activations, for strategies that declare them."""
+
+    x: Tensor  # [s, ...]
+    y: Tensor  # [s] int64
+
+
+class Task(NamedTuple):
+    """What a strategy may look at. There is no field for test data."""
+
+    x: Tensor  # [n, ...] activations at the tap
+    y: Tensor  # [n] int64 class indices
+    weight: Tensor  # [n] float32; 0 marks padding
+    num_classes: int
+    tail: nn.Module  # the backbone above the tap: pretrained, frozen, eval mode
+    scratch: nn.Module  # the same network freshly initialised: a template for `fresh`
+    flips: bool = False  # may an image be mirrored without changing its class?
+    unlabeled: Tensor | None = None  # [u, ...] activations of unlabelled target inputs
+    source: Source | None = None
+
+
+class Clock(NamedTuple):
+    """Where a lane is in its own training."""
+
+    step: Tensor  # 0-d int64, 0 at the first step
+    steps: int  # optimiser steps of the whole fit
+    batch_size: int  # examples a step, at most

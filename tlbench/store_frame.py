@@ -1,0 +1,51 @@
+"""What does the whole result array look like as a pandas frame, holes included?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from tlbench.metrics import METRICS
+from tlbench.types import COSTS, Cell, Measurement, Provenance, Record, Status
+
+NOT_RUN = "not_run"
+
+_IDENTITY = ("key", "name", "dataset", "backbone", "strategy", "budget", "seed", "metric")
+_FOUND = ("reason", "score", "floor", "default_score", "peek_gap", "labels", "short_classes")
+_SHAPED = ("transductive", "at_edge", "hyperparameters", "trials")
+_PROVENANCE = tuple(Provenance.__dataclass_fields__)
+COLUMNS = (*_IDENTITY, "status", *_FOUND, *_SHAPED, *METRICS, *COSTS, *_PROVENANCE)
+_NUMBERS = ["score", "floor", "default_score", "peek_gap", *METRICS, *COSTS]
+
+
+def frame(records: Iterable[Record], cells: Iterable[Cell] | None = None) -> pd.DataFrame:
+    """One row per cell with the columns COLUMNS, ordered by name and key whatever the order of the input.
+
+    With `cells`, exactly those: a record of another cell is left out, and a cell without a record has the status
+    `not_run`. Numbers that were not measured are NaN.
+    """
+    rows = {record.cell.key: _row(record.cell, record.measurement, record.provenance) for record in records}
+    if cells is not None:
+        rows = {cell.key: rows.get(cell.key) or _hole(cell) for cell in cells}
+    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS)).astype(dict.fromkeys(_NUMBERS, "float64"))
+    table = table.astype({"budget": "int64", "seed": "int64", "labels": "int64", "short_classes": "int64"})
+    order = ["dataset", "backbone", "strategy", "budget", "seed", "key"]
+    return table.astype({"transductive": bool, "dirty": bool}).sort_values(order, ignore_index=True)
+
+
+def _row(cell: Cell, measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
+    return {
+        **{name: getattr(cell, name) for name in _IDENTITY},
+        "status": str(measurement.status),
+        **{name: getattr(measurement, name) for name in (*_FOUND, *_SHAPED)},
+        **{name: measurement.metrics.get(name) for name in METRICS},
+        **{name: measurement.cost.get(name) for name in COSTS},
+        **asdict(provenance),
+    }
+
+
+def _hole(cell: Cell) -> dict[str, Any]:
+    return {**_row(cell, Measurement(Status.SKIPPED), Provenance()), "status": NOT_RUN}

@@ -1,0 +1,5 @@
+"""Which datasets are there? Importing this package registers the embedded ones; it needs numpy only."""
+
+from tlbench.datasets import mini
+
+__all__ = ["mini"]

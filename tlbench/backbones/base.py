@@ -1,0 +1,127 @@
+"""What is a backbone? A frozen network that can be cut at any of its taps into a prefix and a tail."""
+
+from __future__ import annotations
+
+import abc
+import copy
+import hashlib
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tlbench.registry import unknown
+from tlbench.types import Modality, TlbenchError
+
+M = TypeVar("M", bound=nn.Module)
+
+
+class Trunk(nn.Module):
+    """A network as stem, blocks and head; what a tail is, with the blocks that remain in `blocks`."""
+
+    def __init__(self, stem: nn.Module, blocks: list[nn.Module], head: nn.Module) -> None:
+        super().__init__()
+        self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), head
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x)
+
+
+class Backbone(abc.ABC):
+    """A pretrained network. Law: tail(tap)(prefix(tap)(x)) == prefix("features")(x) for every tap.
+
+    A subclass hands over a reader (raw input -> what the network takes), a trunk and the width d of its features,
+    and says how to make the same network afresh.
+    """
+
+    name: str
+    modality: Modality = "image"
+
+    def __init__(self, reader: nn.Module, trunk: Trunk, *, dim: int) -> None:
+        self.reader, self.trunk, self.dim = _frozen(reader), _frozen(trunk), dim
+
+    @abc.abstractmethod
+    def scratch(self, seed: int = 0) -> Backbone:
+        """The same architecture freshly initialised: each parameter tells its initial mean and deviation."""
+
+    @property
+    def blocks(self) -> int:
+        """The number of blocks."""
+        return len(self.trunk.blocks)
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """Where the network can be cut, from below: "input", "blocks.i" (what enters block i), "features"."""
+        return ("input", *(f"blocks.{i}" for i in range(self.blocks)), "features")
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of every parameter and buffer: name, shape and bytes, in the order of the names."""
+        digest = hashlib.sha256()
+        state = nn.ModuleDict({"reader": self.reader, "trunk": self.trunk}).state_dict()
+        for name, value in sorted(state.items()):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+            digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def resolve(self, tap: str) -> str:
+        """The tap's name in `taps`; "blocks.-2" counts from above: two blocks remain in the tail.
+
+        Raises TlbenchError where the network has no such tap.
+        """
+        head, _, number = tap.partition(".")
+        if head == "blocks" and number.startswith("-") and number[1:].isdigit():
+            tap = f"blocks.{int(number) + self.blocks}"
+        if tap not in self.taps:
+            raise TlbenchError(f"{unknown('tap', tap, self.taps, 'the taps')} of {self.name}: {', '.join(self.taps)}")
+        return tap
+
+    def prefix(self, tap: str) -> nn.Module:
+        """Raw input (images: uint8 [m, H, W, 3]) -> activations at the tap; a frozen copy in eval mode."""
+        tap, trunk = self.resolve(tap), self.trunk
+        if tap == "input":
+            return _frozen(self.reader)
+        if tap == "features":
+            return _frozen(nn.Sequential(self.reader, trunk))
+        below = list(trunk.blocks[: _number(tap)])
+        return _frozen(nn.Sequential(self.reader, Trunk(trunk.stem, below, nn.Identity())))
+
+    def tail(self, tap: str) -> Trunk:
+        """Activations at the tap -> features [m, d]; a frozen copy in eval mode, with what remains in `.blocks`."""
+        tap, trunk = self.resolve(tap), self.trunk
+        if tap == "input":
+            return _frozen(trunk)
+        if tap == "features":
+            return _frozen(Trunk(nn.Identity(), [], nn.Identity()))
+        return _frozen(Trunk(nn.Identity(), list(trunk.blocks[_number(tap) :]), trunk.head))
+
+
+class Pixels(nn.Module):
+    """uint8 [m, H, W, 3] -> normalised float32 [m, 3, S, S]; bilinear with antialiasing where the size differs."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, size: int, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        images = x.movedim(-1, 1).to(torch.float32) / 255
+        if images.shape[-2:] != (self.size, self.size):
+            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
+        return (images - self.mean) / self.std
+
+
+def _number(tap: str) -> int:
+    return int(tap.removeprefix("blocks."))
+
+
+def _frozen(module: M) -> M:
+    return copy.deepcopy(module).eval().requires_grad_(False)

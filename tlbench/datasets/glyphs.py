@@ -51,7 +51,7 @@ class Style(NamedTuple):
     colour: float = 0.25  # largest deviation of a channel from grey
     gradient: float = 0.2  # largest change of the paper's brightness from centre to edge
     noise: float = 0.08
-    both_polarities: bool = True  # light ink on dark paper as often as the reverse
+    light_ink: float = 0.5  # share of pictures with light ink on dark paper
 
 
 HAND = Style()
@@ -233,7 +233,7 @@ def _colours(n: int, rng: np.random.Generator, style: Style) -> tuple[np.ndarray
     """Paper and ink colours [n, 3], their grey values at least `contrast` apart."""
     dark = uniform(rng, (n,), 0, (1 - style.contrast))
     light = dark + style.contrast + (1 - style.contrast - dark) * uniform(rng, (n,), 0, 1)
-    swap = (rng.random(n) < 0.5) & style.both_polarities
+    swap = rng.random(n) < style.light_ink
     paper, pen = np.where(swap, dark, light), np.where(swap, light, dark)
     tint = uniform(rng, (2, n, 3), -style.colour, style.colour)
     tint = tint - (tint[..., :1] + tint[..., 1:2] + tint[..., 2:]) / np.float32(3)

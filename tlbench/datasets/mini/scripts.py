@@ -25,21 +25,26 @@ MATPLOTLIB_FONTS = "fonts that matplotlib bundles"
 FONT_LICENCE = "DejaVu: Bitstream Vera licence and public domain; STIX: SIL Open Font Licence 1.1"
 
 SANS, MONO, SERIF, STIX = (FAMILIES[name] for name in ("DejaVu Sans", "DejaVu Sans Mono", "DejaVu Serif", "STIX"))
-PRINTED = Style(rotation=0.05, shear=0.05, elastic=0.7, weight=0.1, aspect=0.08, shrink=0.0, blur=0.6, colour=0.15)
+PEN = HAND._replace(light_ink=0.0, colour=0.12)
+CHALK = HAND._replace(light_ink=1.0, colour=0.12, elastic=2.8, shear=0.35, noise=0.15)
+PRINT = Style(
+    rotation=0.04, shear=0.03, scale=(0.95, 1.15), aspect=0.05, shift=2.0, elastic=0.5, weight=0.1, blur=0.4,
+    shrink=0.0, contrast=0.5, colour=0.1, gradient=0.1, noise=0.05, light_ink=0.0,
+)  # fmt: skip
 
 
 @register.dataset(
     "armenian",
     modality="image",
     classes=len(ARMENIAN),
-    summary="Which lower-case Armenian letter is this? Twelve fonts, distorted as if by hand, in any two colours.",
+    summary="Which lower-case Armenian letter is this? Twelve fonts, distorted as if by hand, dark on light.",
     kind="procedural",
     group="scripts",
     source=f"DejaVu Sans, Sans Mono and Serif among the {MATPLOTLIB_FONTS}",
     licence=FONT_LICENCE,
 )
 def armenian(root: Path) -> Arrays:
-    return letters("armenian", ARMENIAN, SANS + MONO + SERIF)
+    return letters("armenian", ARMENIAN, SANS + MONO + SERIF, PEN)
 
 
 @register.dataset(
@@ -60,23 +65,23 @@ def georgian(root: Path) -> Arrays:
     "hebrew",
     modality="image",
     classes=len(HEBREW),
-    summary="Which Hebrew letter is this (final forms left out)? Four fonts, distorted as if by hand, in any two "
-    "colours.",
+    summary="Which Hebrew letter is this (final forms left out)? Four fonts, strongly distorted as if by hand, "
+    "light on dark.",
     kind="procedural",
     group="scripts",
     source=f"DejaVu Sans among the {MATPLOTLIB_FONTS}",
     licence=FONT_LICENCE,
 )
 def hebrew(root: Path) -> Arrays:
-    return letters("hebrew", HEBREW, SANS, HAND._replace(elastic=2.8, shear=0.35))
+    return letters("hebrew", HEBREW, SANS, CHALK)
 
 
 @register.dataset(
     "cyrillic",
     modality="image",
     classes=len(CYRILLIC),
-    summary="Which lower-case Russian letter is this? Sixteen fonts, distorted as if by hand; a third of the letters "
-    "look like Latin ones, which the embedded backbones have seen.",
+    summary="Which lower-case Russian letter is this? Sixteen fonts, distorted as if by hand, in any two colours; "
+    "a third of the letters look like Latin ones, which the embedded backbones have seen.",
     kind="procedural",
     group="scripts",
     source=f"DejaVu Sans, Sans Mono, Serif and STIX among the {MATPLOTLIB_FONTS}",
@@ -105,7 +110,7 @@ def dev_lao(root: Path) -> Arrays:
     modality="image",
     classes=len(FAMILIES),
     summary="Which font family are these two Latin letters set in? Eight families, in their upright, bold and slanted "
-    "styles; the embedded backbones have seen these fonts, but were never asked which is which.",
+    "styles, dark on light; the embedded backbones have seen these fonts, but were never asked which is which.",
     kind="procedural",
     group="typography",
     source=f"DejaVu, STIX and Computer Modern among the {MATPLOTLIB_FONTS}",
@@ -135,4 +140,4 @@ def _pairs(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for label, share, a, b in zip(labels, which, first, second, strict=True):
         fonts = families[label]
         pictures.append(glyph(fonts[int(share * len(fonts))], LATIN[a] + LATIN[b]))
-    return distorted(np.stack(pictures), rng, PRINTED)
+    return distorted(np.stack(pictures), rng, PRINT)

@@ -13,8 +13,8 @@ from tlbench.registry import register
 from tlbench.types import Arrays
 
 SYMMETRIES = ("none", "left-right mirror", "up-down mirror", "diagonal mirror", "half turn", "quarter turns")
-PAINT = Style(contrast=0.35, noise=0.1)
-CELLS = 9  # random values along a side of a pattern
+PAINT = Style(contrast=0.4, noise=0.06)
+CELLS = 8  # random values along a side of a pattern
 
 
 @register.dataset(
@@ -49,8 +49,8 @@ def _draw(labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _enlarged(cells: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Soft two-level ink [n, 32, 32] of cells [n, c, c] seen off centre and at any scale."""
     y, x = grid()
-    pitch = uniform(rng, (len(cells), 1, 1), 3.0, 3.9)
-    middle = uniform(rng, (2, len(cells), 1, 1), -2, 2)
+    pitch = uniform(rng, (len(cells), 1, 1), 3.8, 4.4)
+    middle = uniform(rng, (2, len(cells), 1, 1), -1, 1)
     y = np.broadcast_to((y - middle[0]) / pitch, (len(cells), SIZE, SIZE)) + np.float32((CELLS - 1) / 2)
     x = np.broadcast_to((x - middle[1]) / pitch, (len(cells), SIZE, SIZE)) + np.float32((CELLS - 1) / 2)
     return np.clip(0.5 + 2.5 * sampled(cells, y, x), 0, 1)

@@ -245,6 +245,17 @@ def test_the_frame_shows_holes_and_nothing_that_was_not_asked_for(folder: Path) 
         assert len(store.frame()) == 3
 
 
+def test_a_cell_without_fingerprints_stands_for_what_was_measured_last(folder: Path) -> None:
+    old, new = record(0.1, data_fingerprint="old"), record(0.2, data_fingerprint="new")
+    old = replace(old, provenance=replace(old.provenance, finished="2026-01-01"))
+    new = replace(new, provenance=replace(new.provenance, finished="2026-01-02"))
+    with Store.open(folder) as store:
+        store.save([new, old])
+        assert list(store.frame([cell()]).score) == [0.2]
+        assert list(store.frame([cell(data_fingerprint="old")]).score) == [0.1]
+        assert list(store.frame([cell(data_fingerprint="other")]).status) == ["not_run"]
+
+
 def test_an_empty_store_has_an_empty_frame(folder: Path) -> None:
     with Store.open(folder) as store:
         assert store.frame().empty and "score" in store.frame().columns

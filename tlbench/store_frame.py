@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -18,6 +18,7 @@ _FOUND = ("reason", "score", "floor", "default_score", "peek_gap", "labels", "sh
 _SHAPED = ("transductive", "at_edge", "hyperparameters", "trials")
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)
 COLUMNS = (*_IDENTITY, "status", *_FOUND, *_SHAPED, *METRICS, *COSTS, *_PROVENANCE)
+_BLANK = {"strategy_source": "", "data_fingerprint": "", "weights_fingerprint": ""}
 _NUMBERS = ["score", "floor", "default_score", "peek_gap", *METRICS, *COSTS]
 
 
@@ -25,27 +26,34 @@ def frame(records: Iterable[Record], cells: Iterable[Cell] | None = None) -> pd.
     """One row per cell with the columns COLUMNS, ordered by name and key whatever the order of the input.
 
     With `cells`, exactly those: a record of another cell is left out, and a cell without a record has the status
-    `not_run`. Numbers that were not measured are NaN.
+    `not_run`. A cell whose fingerprints are blank stands for whatever data and weights were last measured under its
+    other names. Numbers that were not measured are NaN.
     """
-    rows = {record.cell.key: _row(record.cell, record.measurement, record.provenance) for record in records}
-    if cells is not None:
-        rows = {cell.key: rows.get(cell.key) or _hole(cell) for cell in cells}
-    table = pd.DataFrame(list(rows.values()), columns=list(COLUMNS)).astype(dict.fromkeys(_NUMBERS, "float64"))
+    rows = list(map(_row, records)) if cells is None else _rows_of(cells, records)
+    table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_NUMBERS, "float64"))
     table = table.astype({"budget": "int64", "seed": "int64", "labels": "int64", "short_classes": "int64"})
     order = ["dataset", "backbone", "strategy", "budget", "seed", "key"]
     return table.astype({"transductive": bool, "dirty": bool}).sort_values(order, ignore_index=True)
 
 
-def _row(cell: Cell, measurement: Measurement, provenance: Provenance) -> dict[str, Any]:
+def _rows_of(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str, Any]]:
+    known: dict[Cell, Record] = {}
+    for record in sorted(records, key=lambda record: (record.provenance.finished, record.cell.key)):
+        known[record.cell] = known[replace(record.cell, **_BLANK)] = record
+    return [_row(known[cell]) if cell in known else _hole(cell) for cell in dict.fromkeys(cells)]
+
+
+def _row(record: Record) -> dict[str, Any]:
+    cell, measurement = record.cell, record.measurement
     return {
         **{name: getattr(cell, name) for name in _IDENTITY},
         "status": str(measurement.status),
         **{name: getattr(measurement, name) for name in (*_FOUND, *_SHAPED)},
         **{name: measurement.metrics.get(name) for name in METRICS},
         **{name: measurement.cost.get(name) for name in COSTS},
-        **asdict(provenance),
+        **vars(record.provenance),
     }
 
 
 def _hole(cell: Cell) -> dict[str, Any]:
-    return {**_row(cell, Measurement(Status.SKIPPED), Provenance()), "status": NOT_RUN}
+    return {**_row(Record(cell, Measurement(Status.SKIPPED), Provenance())), "status": NOT_RUN}

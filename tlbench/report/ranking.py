@@ -43,7 +43,7 @@ class Ranking:
     budget_suite: Interval  # [R, B]
     budget_tasks: Interval  # [R, B]
     datasets: Interval  # [R, D] of the area, `cell`
-    groups: tuple[Group, ...]  # the main one first
+    groups: tuple[Group, ...]  # the main one, with the most rows, first
     choices: tuple[Choice, ...]
 
     @property
@@ -78,7 +78,8 @@ def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
         return bool(transductive[row]), -int(size[row]), grid.applicable[row].tobytes()
 
     headline = np.nan_to_num(stats.suite(areas).mean, nan=-np.inf)
-    for _, members in groupby(sorted(range(len(grid.rows)), key=kind), key=kind):
+    alike = [(key, list(rows)) for key, rows in groupby(sorted(range(len(grid.rows)), key=kind), key=kind)]
+    for _, members in sorted(alike, key=lambda group: (group[0][0], -len(group[1]), group[0])):
         rows = sorted(members, key=lambda row: (-headline[row], grid.rows[row]))
         why = {row: _why_unranked(grid, row) for row in rows}
         ranked = tuple(row for row in rows if not why[row])

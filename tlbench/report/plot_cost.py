@@ -1,0 +1,107 @@
+"""What does a score cost? Score against training FLOPs, and the rows that nothing cheaper beats."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from tlbench.report.numbers import amount
+from tlbench.report.plot_curves import drawn
+from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, name_of
+from tlbench.report.ranking import Ranking
+
+LABEL_POINTS = 7.5
+LINE = 1.25 * LABEL_POINTS
+REACH = 8.0  # points from a mark to its name
+LETTER = {True: 0.64, False: 0.6}  # mean width of a letter in its height, bold or not
+FREE = 8.0  # a row that trains nothing stands this factor to the left of the cheapest that trains
+PLACES = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4) for side in (1, -1)]  # tried in this order
+
+
+def score_against_cost(ranking: Ranking, flops: np.ndarray, looks: dict[int, Look]) -> Figure:
+    """Headline of the main group's rows against `flops` [R]; bars are suite intervals, the line is the Pareto front."""
+    rows = [row for row in drawn(ranking) if not np.isnan(flops[row])]
+    figure = Figure(figsize=(7.4, max(4.4, 2.6 + 0.13 * len(rows))), layout="constrained")
+    axes = figure.subplots()
+    x, free = _placed(flops[rows])
+    y, half = 100 * ranking.suite.mean[rows], np.nan_to_num(100 * ranking.suite.half[rows])
+    front = pareto(x, y)
+    axes.step(x[front], y[front], where="post", color=SOFT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)
+    for i, row in enumerate(rows):
+        look = looks[row]
+        axes.errorbar(x[i], y[i], yerr=half[i], color=look.color, marker=look.marker, markersize=6, elinewidth=1.1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter(lambda value, _: "none" if value == free else amount(value))
+    axes.margins(x=0.12, y=0.08)
+    axes.minorticks_off()
+    axes.set(xlabel="training FLOP of one fit (median over cells)", ylabel="score, points")
+    bars = "bars: 95 % suite interval; " if len(ranking.grid.seeds) > 1 else "one split seed: no interval; "
+    axes.set_title(f"{bars}dashed: best score at this cost or less", loc="left", color=SOFT, fontsize=LABEL_POINTS)
+    if free is not None:
+        ticks = [tick for tick in axes.get_xticks() if tick > free * FREE / 2]
+        axes.set_xticks([free, *ticks])
+    _name(axes, x, y, [(name_of(ranking.grid, row), looks[row]) for row in rows])
+    return figure
+
+
+def pareto(cost: np.ndarray, score: np.ndarray) -> np.ndarray:
+    """Indices of the rows that no row of at most the same cost reaches or beats, cheapest first."""
+    order = np.lexsort((-score, cost))
+    best = np.maximum.accumulate(score[order])
+    rises = np.concatenate([[True], best[1:] > best[:-1]])[: len(order)]
+    return order[rises]
+
+
+def _placed(flops: np.ndarray) -> tuple[np.ndarray, float | None]:
+    """Positions on a log axis, and where on it "no training at all" stands."""
+    trained = flops[flops > 0]
+    if len(trained) == len(flops):
+        return flops, None
+    free = float(trained.min()) / FREE if len(trained) else 1.0
+    return np.where(flops > 0, flops, free), free
+
+
+def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, Look]]) -> None:
+    """Writes each name beside its point, where it covers no point and no other name."""
+    figure = axes.get_figure(root=True)
+    figure.draw_without_rendering()  # settles the layout, so that places in pixels are true
+    scale = figure.dpi / 72
+    points = axes.transData.transform(np.column_stack([x, y])) / scale
+    widths = [LETTER[look.prominent] * LABEL_POINTS * len(name) for name, look in names]
+    frame = axes.get_window_extent()
+    places = _places(points, widths, (frame.x0 / scale, frame.x1 / scale))
+    for (name, look), (side, up), px, py in zip(names, places, x, y, strict=True):
+        text = axes.annotate(
+            name, (px, py), (side * REACH, up * LINE), textcoords="offset points", va="center",
+            ha="left" if side > 0 else "right", fontsize=LABEL_POINTS, color=look.color if look.prominent else INK,
+            fontweight="bold" if look.prominent else "normal", annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": look.color, "lw": 0.5, "shrinkB": 3} if up else None,
+        )  # fmt: skip
+        text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
+        text.set_in_layout(False)  # or the axes would shrink, and the places with them
+
+
+def _places(points: np.ndarray, widths: Sequence[float], span: tuple[float, float]) -> list[tuple[int, int]]:
+    """For each point its name's side (1 right, -1 left) and how many lines up, the highest points choosing first."""
+    taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in points]
+    chosen = [PLACES[0]] * len(points)
+    for i in np.lexsort((points[:, 0], -points[:, 1])):
+        boxes = [_box(points[i], widths[i], place) for place in PLACES]
+        inside = [k for k, box in enumerate(boxes) if span[0] <= box[0] and box[2] <= span[1]]
+        best = next((k for k in inside if not any(_overlap(boxes[k], other) for other in taken)), 0)
+        chosen[i] = PLACES[best]
+        taken.append(boxes[best])
+    return chosen
+
+
+def _box(point: np.ndarray, width: float, place: tuple[int, int]) -> tuple[float, float, float, float]:
+    side, up = place
+    left = point[0] + REACH if side > 0 else point[0] - REACH - width
+    return left, point[1] + (up - 0.5) * LINE, left + width, point[1] + (up + 0.5) * LINE
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

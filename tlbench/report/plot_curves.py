@@ -1,0 +1,145 @@
+"""How does a score grow with the number of labels? Over all datasets, and on each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.optimize import isotonic_regression
+
+from tlbench.report import stats
+from tlbench.report.plot_ink import INK, SOFT, Look, budget_axis, name_of
+from tlbench.report.ranking import Ranking
+
+COLUMNS = 4  # panels side by side
+LABEL_POINTS = 7.5
+LEADER = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
+
+
+def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
+    """Mean over the datasets of the main group against the budget; bars are suite intervals."""
+    grid = ranking.grid
+    rows = drawn(ranking)
+    height = max(4.2, 0.9 + len(rows) * LABEL_POINTS * 1.3 / 72)
+    figure = Figure(figsize=(7.4, height), layout="constrained")
+    axes = figure.subplots()
+    steps = np.linspace(-0.04, 0.04, max(len(rows), 2))  # bars stand side by side
+    for step, row in zip(steps, rows, strict=False):
+        look = looks[row]
+        x = np.array(grid.budgets) * 2.0**step
+        mean, half = 100 * ranking.budget_suite.mean[row], 100 * ranking.budget_suite.half[row]
+        axes.plot(x, mean, **_line(look))
+        if look.prominent:
+            axes.errorbar(x, mean, yerr=np.nan_to_num(half), fmt="none", ecolor=look.color, elinewidth=1.1, zorder=3)
+    budget_axis(axes, grid.budgets)
+    axes.set(xlabel="labels a class", ylabel="score, points (mean over datasets)")
+    axes.set_title(_bars("suite", len(grid.seeds) > 1), loc="left", color=SOFT, fontsize=LABEL_POINTS)
+    _name_ends(axes, ranking, rows, looks)
+    return figure
+
+
+def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: dict[str, str]) -> Figure:
+    """One panel a dataset, the same axes in all; bands are `cell` intervals. `groups` maps datasets to headings."""
+    grid = ranking.grid
+    order = sorted(range(len(grid.datasets)), key=lambda d: (groups.get(grid.datasets[d], ""), grid.datasets[d]))
+    columns = min(COLUMNS, len(order))
+    lines = math.ceil(len(order) / columns)
+    figure = Figure(figsize=(max(2.15 * columns, 4.3), 1.75 * lines + 0.8), layout="constrained")
+    panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    cells = stats.cell(grid.z)  # [R, D, B]
+    for axes, d in zip(panels, order, strict=False):
+        for row in range(len(grid.rows)):
+            _panel_curve(axes, grid.budgets, stats.Interval(*(bound[row, d] for bound in cells)), looks[row])
+        budget_axis(axes, grid.budgets)
+        axes.set_title(grid.datasets[d], loc="left", fontsize=8.5, color=INK)
+        axes.set_title(groups.get(grid.datasets[d], ""), loc="right", fontsize=6.5, color=SOFT)
+    for axes in panels[len(order) :]:
+        axes.set_visible(False)
+    for axes in panels[max(len(order) - columns, 0) : len(order)]:
+        axes.set_xlabel("labels a class", fontsize=8)
+        axes.xaxis.set_tick_params(labelbottom=True)
+    figure.supylabel("score, points", fontsize=9)
+    handles = _handles(ranking, looks)
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8,
+        handlelength=3,
+    )  # fmt: skip
+    return figure
+
+
+def drawn(ranking: Ranking) -> tuple[int, ...]:
+    """Rows of the main group that have an aggregate, ranked or not: others cover other datasets."""
+    if not ranking.groups:
+        return ()
+    main = ranking.groups[0]
+    rows = (*main.ranked, *(row for row, _ in main.unranked))
+    return tuple(row for row in rows if not np.isnan(ranking.suite.mean[row]))
+
+
+def _panel_curve(axes: Axes, budgets: tuple[int, ...], interval: stats.Interval, look: Look) -> None:
+    axes.plot(budgets, 100 * interval.mean, **{**_line(look), "markersize": 3 if look.prominent else 0})
+    if look.prominent:
+        axes.fill_between(
+            budgets, 100 * interval.low, 100 * interval.high, color=look.color, alpha=0.12, linewidth=0, zorder=1
+        )
+
+
+def _line(look: Look) -> dict:
+    return {
+        "color": look.color,
+        "marker": look.marker,
+        "markersize": 4.5 if look.prominent else 3,
+        "linewidth": 1.5 if look.prominent else 0.8,
+        "dashes": look.dashes,
+        "zorder": 4 if look.prominent else 2,
+    }
+
+
+def _name_ends(axes: Axes, ranking: Ranking, rows: tuple[int, ...], looks: dict[int, Look]) -> None:
+    """Writes each row's name at the end of its curve; names are moved apart as little as it takes to be legible."""
+    ends = {row: _last(100 * ranking.budget_suite.mean[row]) for row in rows}
+    rows = tuple(sorted(rows, key=lambda row: ends[row]))
+    if not rows:
+        return
+    low, high = axes.get_ylim()
+    inches = axes.get_figure(root=True).get_size_inches()[1] - 0.8
+    gap = LABEL_POINTS * 1.25 / 72 / inches * (high - low)
+    ladder = gap * np.arange(len(rows))
+    places = isotonic_regression(np.array([ends[row] for row in rows]) - ladder).x + ladder
+    axes.set_ylim(min(low, places.min() - gap), max(high, places.max() + gap))
+    last = ranking.grid.budgets[-1]
+    for row, y in zip(rows, places, strict=True):
+        look = looks[row]
+        axes.annotate(
+            name_of(ranking.grid, row), (last * 1.04, ends[row]), (last * 1.16, y), color=look.color, va="center",
+            fontsize=LABEL_POINTS, fontweight="bold" if look.prominent else "normal", annotation_clip=False,
+            arrowprops={**LEADER, "color": look.color},
+        )  # fmt: skip
+
+
+def _last(values: np.ndarray) -> float:
+    known = values[~np.isnan(values)]
+    return float(known[-1]) if len(known) else 0.0
+
+
+def _handles(ranking: Ranking, looks: dict[int, Look]) -> list[Line2D]:
+    handles = [
+        Line2D([], [], **_line(looks[row]), label=name_of(ranking.grid, row))
+        for row in ranking.order
+        if looks[row].prominent
+    ]
+    grey = [looks[row] for row in ranking.order if not looks[row].prominent]
+    return [*handles, *_others(grey)]
+
+
+def _others(grey: Iterable[Look]) -> list[Line2D]:
+    first = next(iter(grey), None)
+    return [Line2D([], [], **{**_line(first), "dashes": ()}, label="all others")] if first else []
+
+
+def _bars(kind: str, several: bool) -> str:
+    return f"bars: 95 % {kind} interval" if several else "one split seed: no interval"

@@ -39,9 +39,9 @@ def test_the_default_and_the_peek_gap_are_reported_beside_the_score(scorer: Scor
     assert found.metrics["accuracy"] == pytest.approx(4 / 6)
 
 
-def test_a_trial_alone_has_no_peek_gap(scorer: Scorer) -> None:
+def test_a_trial_alone_leaves_nothing_to_peek_at(scorer: Scorer) -> None:
     found = evaluate(scorer, {1: HALF})
-    assert found.peek_gap is None and found.default_score is None
+    assert found.peek_gap == 0.0 and found.default_score is None
 
 
 def test_labels_are_not_touched_before_the_seal_is_checked() -> None:

@@ -35,7 +35,7 @@ class Scorer:
         `logits` holds the test logits [m, C] of refitted trials by trial number, `chosen` among them. Logits of the
         chosen trial that have another shape give the status `failed`, not-finite ones `diverged`; another trial that
         went wrong scores 0 (PROTOCOL 7). `default_score` is trial 0's, None when it was not refitted; `peek_gap`
-        compares with the trials handed in, and is None when the chosen one is alone.
+        is what the best of the trials handed in scores above the chosen one.
         Raises TlbenchError when the selection is not the sealed one and when the cell was evaluated before.
         """
         self._admit(key, selection, sealed)
@@ -54,7 +54,7 @@ class Scorer:
             floor=base,
             metrics=found,
             default_score=scores.get(0),
-            peek_gap=max(scores.values()) - score if len(scores) > 1 else None,
+            peek_gap=max(scores.values()) - score,
             selection_seal=sealed,
         )
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy import ndimage
 
-from tlbench.datasets.glyphs import characters, fonts, glyph
+from tlbench.datasets.glyphs import characters, glyph
 
 SIDE = 48  # pixels a side of a distance map
 STEPS = 8  # a distance map counts in eighths of a pixel
@@ -60,17 +60,20 @@ def allowed(char: str) -> bool:
     return kind[0] in "SP" and any(first <= ord(char) <= last for first, last in _BLOCKS)
 
 
-def alphabet(paths: list[Path] | None = None, *, least_fonts: int = 8, limit: int | None = None) -> Glyphs:
+def alphabet(paths: list[Path], *, least_fonts: int = 8, limit: int | None = None) -> Glyphs:
     """The allowed characters that at least `least_fonts` of the fonts have, drawn in each of them.
 
     `limit` keeps the first characters in code-point order, for quick runs.
     """
-    paths = paths if paths is not None else fonts()
     have = {path: set(filter(allowed, characters(path))) for path in paths}
     chars = sorted(c for c in set().union(*have.values()) if sum(c in s for s in have.values()) >= least_fonts)
     chars = chars[:limit]
-    drawn = [(char, number, glyph(path, char, SIDE)) for number, path in enumerate(paths) for char in chars
-             if char in have[path]]
+    drawn = [
+        (char, number, glyph(path, char, SIDE))
+        for number, path in enumerate(paths)
+        for char in chars
+        if char in have[path]
+    ]
     classes = _lookalikes(chars, [(char, number, picture.tobytes()) for char, number, picture in drawn])
     names = tuple(sorted(set(classes.values())))
     index = {name: i for i, name in enumerate(names)}

@@ -1,4 +1,4 @@
-"""Which networks come with tlbench? A small ViT and a small CNN for 32 x 32 images, with weights made by pretrain.py."""
+"""Which networks come with tlbench? A small ViT and a small CNN for 32 x 32 images; pretrain.py made their weights."""
 
 from __future__ import annotations
 

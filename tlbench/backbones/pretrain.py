@@ -22,8 +22,10 @@ from tlbench import rng as keys
 from tlbench.backbones.alphabet import STEPS, Glyphs, alphabet
 from tlbench.backbones.base import Trunk
 from tlbench.backbones.glyph import DIM, SIZE, TRUNKS, drawn, reader
+from tlbench.backbones.quality import digits_table
 from tlbench.backbones.scribble import scribble
-from tlbench.registry import unknown
+from tlbench.datasets.glyphs import font_path, fonts
+from tlbench.registry import BACKBONES, unknown
 from tlbench.types import TlbenchError, sha256
 
 
@@ -38,11 +40,13 @@ class Recipe:
     warmup: int = 500
     clip: float = 1.0
     smoothing: float = 0.05  # of the labels of characters
-    font: float = 0.2  # weight of naming the font
-    placing: float = 0.2  # weight of telling how the glyph was placed
+    font_weight: float = 0.2  # of naming the font
+    placing_weight: float = 0.2  # of telling how the glyph was placed
     average: float = 0.998  # decay of the running average of the weights, which is what is kept
+    fonts: tuple[str, ...] = ()  # names of fonts; () for all text fonts that matplotlib bundles
     least_fonts: int = 8  # fonts that must have a character
     characters: int | None = None  # the first so many only; None for all
+    digits_splits: int = 10  # draws behind the card's table of accuracies on digits; 0 for no table
     seed: int = 0
 
 
@@ -81,9 +85,12 @@ def pretrain(
     learned so far is written, so that a run that is stopped is not lost.
     """
     if name not in TRUNKS:
-        raise TlbenchError(unknown("embedded backbone", name, TRUNKS, f"the ones that can be made: {', '.join(TRUNKS)}"))
+        raise TlbenchError(
+            unknown("embedded backbone", name, TRUNKS, f"the ones that can be made: {', '.join(TRUNKS)}")
+        )
     recipe, started = recipe or Recipe(), time.perf_counter()
-    glyphs = alphabet(least_fonts=recipe.least_fonts, limit=recipe.characters)
+    paths = [font_path(font) for font in recipe.fonts] or fonts()
+    glyphs = alphabet(paths, least_fonts=recipe.least_fonts, limit=recipe.characters)
     pupil = _pupil(drawn(TRUNKS[name], recipe.seed), glyphs, recipe.seed)
     average = copy.deepcopy(pupil.trunk)
     card: dict[str, Any] = {}
@@ -92,9 +99,12 @@ def pretrain(
         if progress is not None:
             progress(now)
         if now.step % snapshot == 0 or now.step == recipe.steps:
-            card = _card(name, average, glyphs, now)
-            write(card | {"recipe": asdict(recipe)}, average, out)
-    return card | {"recipe": asdict(recipe)}
+            card = _card(name, average, glyphs, now) | {"recipe": asdict(recipe)}
+            write(card, average, out)
+    if recipe.digits_splits:
+        card["digits"] = digits_table(BACKBONES[name](average), splits=recipe.digits_splits)
+        write(card, average, out)
+    return card
 
 
 def write(card: dict[str, Any], trunk: Trunk, out: Path) -> None:
@@ -122,7 +132,11 @@ def _training(pupil: Pupil, average: Trunk, glyphs: Glyphs, recipe: Recipe) -> I
         pictures, placing, character, font = next(batches)
         said, seen, placed = pupil(read(pictures))
         loss = F.cross_entropy(said, character, label_smoothing=recipe.smoothing)
-        loss = loss + recipe.font * F.cross_entropy(seen, font) + recipe.placing * F.mse_loss(placed, placing)
+        loss = (
+            loss
+            + recipe.font_weight * F.cross_entropy(seen, font)
+            + recipe.placing_weight * F.mse_loss(placed, placing)
+        )
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip)

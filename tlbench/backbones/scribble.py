@@ -50,8 +50,9 @@ def _ink(distance: Tensor, matrix: Tensor, thickness: Tensor, rng: np.random.Gen
     b = len(distance)
     grid = F.affine_grid(matrix, [b, 1, SIZE, SIZE], align_corners=False)
     bend = _smooth(_normal(rng, b, 2, KNOTS, KNOTS) * 0.09 * _uniform(rng, b, 1, 1, 1))
-    sampled = F.grid_sample(distance.unsqueeze(1), grid + bend.movedim(1, -1), padding_mode="border",
-                            align_corners=False).squeeze(1)
+    sampled = F.grid_sample(
+        distance.unsqueeze(1), grid + bend.movedim(1, -1), padding_mode="border", align_corners=False
+    ).squeeze(1)
     outline = (_uniform(rng, b, 1, 1) < 0.06).float()
     level = sampled + thickness.unsqueeze(-1)
     level = outline * (1.2 - level.abs()) + (1 - outline) * level

@@ -1,4 +1,4 @@
-"""How does a network of timm become a backbone? `timm:NAME`, random weights, or `timm:NAME@FILE` with a local file's."""
+"""How does a network of timm become a backbone? `timm:NAME` with random weights, `timm:NAME@FILE` with a file's."""
 
 from __future__ import annotations
 
@@ -64,13 +64,14 @@ class Pool(nn.Module):
         return self.model.forward_head(self.model.norm(x), pre_logits=True)
 
 
-def _created(name: str, seed: int) -> nn.Module:
+def _created(name: str, seed: int) -> Any:
     import timm
 
     if not timm.is_model(name):
-        raise TlbenchError(unknown("timm model", name, timm.list_models(), "python -c 'import timm; print(timm.list_models())'"))
+        raise TlbenchError(unknown("timm model", name, timm.list_models(), "timm.list_models() in Python"))
     with rng.ambient(seed):
         model = timm.create_model(name, pretrained=False, num_classes=0)
+    module: Any
     for module in model.modules():
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # the fused kernel has no batching rule
@@ -82,13 +83,14 @@ def _created(name: str, seed: int) -> nn.Module:
 def _load(model: nn.Module, file: Path) -> None:
     """Loads all but the classifier from a file of safetensors, or of tensors that torch saved."""
     if not file.is_file():
-        raise TlbenchError(f"{file} is not a file; write the backbone as timm:NAME@FILE, or timm:NAME for random weights")
+        raise TlbenchError(f"{file} is not a file; write timm:NAME@FILE, or timm:NAME for random weights")
     state = {name: value for name, value in _state(file).items() if not name.startswith(_classifiers(model))}
     own = model.state_dict()
     wrong = sorted(set(state) ^ set(own)) + [k for k in state if k in own and state[k].shape != own[k].shape]
     if wrong:
-        raise TlbenchError(f"{file} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]!r}; "
-                           "is it of another variant?")
+        raise TlbenchError(
+            f"{file} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]!r}; is it of another variant?"
+        )
     model.load_state_dict(state)
 
 
@@ -100,8 +102,9 @@ def _state(file: Path) -> dict[str, Tensor]:
             return load_file(file)
         return torch.load(file, map_location=torch.empty(0).device, weights_only=True)
     except Exception as error:
-        raise TlbenchError(f"{file} cannot be read as weights: {type(error).__name__}: {error}; "
-                           "save a state dict as safetensors") from error
+        raise TlbenchError(
+            f"{file} cannot be read as weights: {type(error).__name__}: {error}; save a state dict as safetensors"
+        ) from error
 
 
 def _classifiers(model: Any) -> tuple[str, ...]:
@@ -113,8 +116,10 @@ def _cut(model: Any) -> Trunk:
     for family, cut in FAMILIES.items():
         if any(base.__name__ == family for base in type(model).__mro__):
             return cut(model)
-    raise TlbenchError(f"a {type(model).__name__} cannot be cut into blocks yet; choose a model of timm's families "
-                       f"{', '.join(FAMILIES)}")
+    raise TlbenchError(
+        f"a {type(model).__name__} cannot be cut into blocks yet; choose a model of timm's families "
+        f"{', '.join(FAMILIES)}"
+    )
 
 
 def _resnet(model: Any) -> Trunk:
@@ -139,7 +144,7 @@ FAMILIES: dict[str, Callable[[Any], Trunk]] = {"ResNet": _resnet, "VisionTransfo
 
 def _hollow(model: Any, keep: set[str]) -> Any:
     """A shallow copy of the model in which only the children and parameters in `keep` remain."""
-    part = type(model).__new__(type(model))
+    part = object.__new__(type(model))
     part.__dict__ = dict(model.__dict__)
     modules = {k: child if k in keep or child is None else nn.Identity() for k, child in model._modules.items()}
     part.__dict__["_modules"] = modules

@@ -67,6 +67,7 @@ def _placed(flops: np.ndarray) -> tuple[np.ndarray, float | None]:
 def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, Look]]) -> None:
     """Writes each name beside its point, where it covers no point and no other name."""
     figure = axes.get_figure(root=True)
+    assert figure is not None
     figure.draw_without_rendering()  # settles the layout, so that places in pixels are true
     scale = figure.dpi / 72
     points = axes.transData.transform(np.column_stack([x, y])) / scale

@@ -38,7 +38,7 @@ def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
     budget_axis(axes, grid.budgets)
     axes.set(xlabel="labels a class", ylabel="score, points (mean over datasets)")
     axes.set_title(_bars("suite", len(grid.seeds) > 1), loc="left", color=SOFT, fontsize=LABEL_POINTS)
-    _name_ends(axes, ranking, rows, looks)
+    _name_ends(axes, ranking, looks, inches=height - 0.8)
     return figure
 
 
@@ -99,14 +99,13 @@ def _line(look: Look) -> dict:
     }
 
 
-def _name_ends(axes: Axes, ranking: Ranking, rows: tuple[int, ...], looks: dict[int, Look]) -> None:
+def _name_ends(axes: Axes, ranking: Ranking, looks: dict[int, Look], *, inches: float) -> None:
     """Writes each row's name at the end of its curve; names are moved apart as little as it takes to be legible."""
-    ends = {row: _last(100 * ranking.budget_suite.mean[row]) for row in rows}
-    rows = tuple(sorted(rows, key=lambda row: ends[row]))
+    ends = {row: _last(100 * ranking.budget_suite.mean[row]) for row in drawn(ranking)}
+    rows = tuple(sorted(ends, key=lambda row: ends[row]))
     if not rows:
         return
     low, high = axes.get_ylim()
-    inches = axes.get_figure(root=True).get_size_inches()[1] - 0.8
     gap = LABEL_POINTS * 1.25 / 72 / inches * (high - low)
     ladder = gap * np.arange(len(rows))
     places = isotonic_regression(np.array([ends[row] for row in rows]) - ladder).x + ladder

@@ -123,7 +123,7 @@ def _contrast(axes: Axes, values: np.ndarray) -> None:
     """Dark or light letters, whichever stands out more: the two are equal at a relative luminance of 0.179 (WCAG 2)."""
     mesh = axes.collections[0]
     mesh.update_scalarmappable()
-    colours = mesh.get_facecolor()[~np.isnan(values).ravel()]
+    colours = np.asarray(mesh.get_facecolor(), float)[~np.isnan(values).ravel()]
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)[:, :3]
     for text, luminance in zip(axes.texts, linear @ np.array([0.2126, 0.7152, 0.0722]), strict=True):
         text.set_color(DARK if luminance > 0.179 else LIGHT)

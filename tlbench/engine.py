@@ -19,6 +19,7 @@ from tlbench import rng
 from tlbench.space import Hyperparameters, dynamic, static
 from tlbench.strategies.base import State, Strategy
 from tlbench.task import Clock, Task
+from tlbench.types import TlbenchError
 
 log = logging.getLogger("tlbench")
 PREDICT_ROWS = 4096  # test rows times lanes predicted at once
@@ -56,7 +57,9 @@ class Pack:
     `width` falls by halves when memory runs out; OutOfMemory is raised when one lane alone does not fit.
     """
 
-    def __init__(self, strategy: Strategy, network: Network, lanes: Sequence[Lane], *, steps: int, batch_size: int):
+    def __init__(
+        self, strategy: Strategy, network: Network, lanes: Sequence[Lane], *, steps: int, batch_size: int
+    ) -> None:
         self.strategy, self.network, self.lanes = strategy, network, list(lanes)
         self.steps, self.batch_size = steps, batch_size
         self.static = static(strategy.space, lanes[0].hp)
@@ -67,14 +70,14 @@ class Pack:
 
     def start(self) -> None:
         """Gives every lane its first state."""
-        self.states = self._run(fused(self._init), range(len(self.lanes)), stateful=False)
+        self.states = self._run(fused(self._init), range(len(self.lanes)))
 
     def advance(self, until: int) -> None:
         """Steps every lane until its clock shows `until`; lanes may have come in at different times."""
         for clock in sorted({done for done in self.done if done < until}):
             behind = [i for i, done in enumerate(self.done) if done == clock]
             if self.strategy.trains:
-                moved = self._run(self._steps(clock, until), behind, stateful=True)
+                moved = self._run(self._steps(clock, until), behind, self.states)
                 for i, state in zip(behind, moved, strict=True):
                     self.states[i] = state
             for i in behind:
@@ -88,7 +91,15 @@ class Pack:
             size = max(16, PREDICT_ROWS // len(key))
             return torch.cat([call(data, values, key, state, rows) for rows in x.split(size)], dim=1).cpu()
 
-        return self._run(logits, range(len(self.lanes)) if of is None else of, stateful=True)
+        chosen = range(len(self.lanes)) if of is None else of
+        return [self._checked(each, len(x)) for each in self._run(logits, chosen, self.states)]
+
+    def predict_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
+        """Logits [m, C], on the CPU, of each lane for bank rows of its own, equally many [m] for every lane."""
+        bank = self.network.bank
+        own = [bank[r.to(bank.device)] for r in rows]
+        every = range(len(self.lanes))
+        return [self._checked(logits.cpu(), len(rows[0])) for logits in self._run(fused(self._predict), every, self.states, own)]
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Drops every lane but these."""
@@ -148,21 +159,32 @@ class Pack:
     def _predict(self, data: dict, values: dict, key: Tensor, state: State, x: Tensor) -> Tensor:
         return self.strategy.predict(self._task(data), {**self.static, **values}, state, x)
 
-    def _run(self, work: Callable[..., Any], lanes: Sequence[int], *, stateful: bool) -> list:
-        """What `work` gives for each lane, from stacked inputs `width` at a time; halves it when memory runs out."""
+    def _checked(self, logits: Tensor, rows: int) -> Tensor:
+        expected = (rows, self.network.num_classes)
+        if tuple(logits.shape) != expected:
+            raise TlbenchError(
+                f"{self.strategy.name}.predict returned shape {tuple(logits.shape)}; logits [m, num_classes] would be {expected}"
+            )
+        return logits
+
+    def _run(self, work: Callable[..., Any], lanes: Sequence[int], *columns: Sequence[Any]) -> list:
+        """What `work` gives for each lane, from stacked inputs `width` at a time; halves it when memory runs out.
+
+        `work` is given the lane's entry, then what stands at the lane's place in each of `columns`.
+        """
         results: list = []
         while len(results) < len(lanes):
             chunk = lanes[len(results) : len(results) + self.width]
             try:
-                states = [stacked([self.states[i] for i in chunk])] if stateful else []
-                results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *states))
+                own = [stacked([column[i] for i in chunk]) for column in columns]
+                results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *own))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 if len(chunk) == 1:
                     raise OutOfMemory(f"one lane of {self.strategy.name} does not fit into memory") from error
                 self.width = len(chunk) // 2
-                log.warning("%s: %d lanes do not fit into memory; going on with %d", self.strategy.name, len(chunk), self.width)
+                log.warning("%s: memory ran out; going on with %d lanes at once", self.strategy.name, self.width)
         return results
 
 
@@ -206,4 +228,5 @@ def stacked(trees: Sequence[Any]) -> Any:
 def unstacked(tree: Any) -> list:
     """K trees from one tree of tensors [K, ...]."""
     leaves, structure = pytree.tree_flatten(tree)
-    return [pytree.tree_unflatten(list(each), structure) for each in zip(*(leaf.unbind() for leaf in leaves), strict=True)]
+    lanes = zip(*(leaf.unbind() for leaf in leaves), strict=True)
+    return [pytree.tree_unflatten(list(each), structure) for each in lanes]

@@ -1,6 +1,6 @@
 """Randomness as a function of data: counters hashed by key. The same bits alone or fused, on any device.
 
-A key is a 0-d int64 tensor. The hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
+A key is a 0-d int64 tensor; functions take a tensor of keys [...] as well and draw for each. The hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
 number generators", figure 14), in wrapping int64 arithmetic, so it runs under vmap.
 """
 
@@ -29,18 +29,18 @@ def fold_in(key: Tensor, data: Tensor | int) -> Tensor:
 
 
 def bits(key: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """63 random bits in each element of an int64 tensor; element i depends on (key, i) only."""
+    """63 random bits in each element of an int64 tensor [..., *shape]; element i depends on (its key, i) only."""
     counter = torch.arange(1, math.prod(shape) + 1, device=key.device).reshape(shape)
-    return _mix(key + counter * _GOLDEN) & 0x7FFFFFFFFFFFFFFF
+    return _mix(key.reshape(key.shape + (1,) * len(shape)) + counter * _GOLDEN) & 0x7FFFFFFFFFFFFFFF
 
 
 def uniform(key: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """float32 in (0, 1), both ends excluded."""
+    """float32 [..., *shape] in (0, 1), both ends excluded."""
     return ((bits(key, shape) >> 40).to(torch.float32) + 0.5) * 2.0**-23
 
 
 def normal(key: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """float32 standard normal (Box and Muller 1958)."""
+    """float32 [..., *shape], standard normal (Box and Muller 1958)."""
     radius = torch.sqrt(-2 * torch.log(uniform(fold_in(key, 0), shape)))
     return radius * torch.cos(2 * math.pi * uniform(fold_in(key, 1), shape))
 

@@ -7,13 +7,6 @@ from typing import NamedTuple
 from torch import Tensor, nn
 
 
-class Source(NamedTuple):
-    """Labelled source activations, for strategies that declare them."""
-
-    x: Tensor  # [s, ...]
-    y: Tensor  # [s] int64
-
-
 class Task(NamedTuple):
     """What a strategy may look at. There is no field for test data."""
 
@@ -24,8 +17,6 @@ class Task(NamedTuple):
     tail: nn.Module  # the backbone above the tap: pretrained, frozen, eval mode
     scratch: nn.Module  # the same network freshly initialised: a template for `fresh`
     flips: bool = False  # may an image be mirrored without changing its class?
-    unlabeled: Tensor | None = None  # [u, ...] activations of unlabelled target inputs
-    source: Source | None = None
 
 
 class Clock(NamedTuple):

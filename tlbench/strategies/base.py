@@ -37,7 +37,7 @@ class Strategy(abc.ABC):
         return None
 
     def prepare(self, task: Task, hp: Hyperparameters) -> None:
-        """Called once, unfused, before lanes of one task shape and equal static values run: a place for set-up."""
+        """Called once, unfused, before lanes of one task shape and equal static values run: a place for set-up."""  # noqa: B027
 
     @abc.abstractmethod
     def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:

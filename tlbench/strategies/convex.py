@@ -24,30 +24,32 @@ class _Descent(NamedTuple):
 
 
 def row_space(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Coordinates [n, r] of rows x [n, d] in their own span, and its basis [d, r], r = min(n, d).
+    """Coordinates [n, r] of rows x [n, d] in their own span, and its basis [d, r], r = min(n, d); float64.
 
     With an L2 penalty the optimum lies in the span (the representer theorem), so nothing is lost where n < d.
     Rows of weight 0 do not take part. The eigendecomposition is taken in float64: float32 is off by tenths.
     """
-    n, d = x.shape
+    (n, d), x = x.shape, x.double()
     if n >= d:
         return x, torch.eye(d, dtype=x.dtype, device=x.device)
-    present = x.double() * (weight > 0).double()[:, None]
+    present = x * (weight > 0).double()[:, None]
     values, vectors = torch.linalg.eigh(present @ present.T)
     kept = values > 1e-10 * values[-1]
     inverse = torch.where(kept, values.clamp_min(1e-30).rsqrt(), 0.0)
     basis = present.T @ (vectors * inverse)
-    return (x.double() @ basis).float(), basis.float()
+    return x @ basis, basis
 
 
 def logistic_regression(x: Tensor, y: Tensor, weight: Tensor, num_classes: int, strength: Tensor) -> Tensor:
-    """W [C, d + 1] that minimises C sum_i weight_i loss_i + |W without intercept|^2 / 2.
+    """W [C, d + 1], in x's type, that minimises C sum_i weight_i loss_i + |W without intercept|^2 / 2.
 
     The objective of scikit-learn's `LogisticRegression(C=strength)`. L-BFGS (Nocedal and Wright 2006, algorithm 7.4)
-    with all step lengths of the line search tried at once, which costs little since logits are linear in W.
+    with all step lengths of the line search tried at once, which costs little since logits are linear in W. In float64:
+    near the optimum a float32 objective no longer tells a better point from a worse one.
     """
     ones = torch.ones_like(x[:, :1])
-    problem = _Problem(torch.cat([x, ones], dim=1), F.one_hot(y, num_classes).to(x.dtype), weight, strength)
+    target = F.one_hot(y, num_classes).to(x.dtype)
+    problem = _Problem(torch.cat([x, ones], dim=1), target, weight.to(x.dtype), strength.to(x.dtype))
     w = torch.zeros(num_classes, x.shape[1] + 1, dtype=x.dtype, device=x.device)
     empty = torch.zeros(MEMORY, *w.shape, dtype=x.dtype, device=x.device)
     state = _Descent(w, problem.gradient(w), empty, empty, empty[:, 0, 0])

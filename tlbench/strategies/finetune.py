@@ -32,8 +32,8 @@ class FullFinetune(GradientStrategy):
     def module(self, task: Task, hp: Hyperparameters) -> nn.Module:
         return Classifier(thawed(task.tail), features_dim(task.tail, task.x[:1]), task.num_classes)
 
-    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, key: Tensor) -> Tensor:
-        return shifted_and_turned(x, key, flips=task.flips)
+    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, keys: Tensor) -> Tensor:
+        return shifted_and_turned(x, keys, flips=task.flips)
 
 
 @register.strategy
@@ -90,7 +90,7 @@ class FromScratch(GradientStrategy):
     def module(self, task: Task, hp: Hyperparameters) -> nn.Module:
         return Classifier(fresh(task.scratch), features_dim(task.tail, task.x[:1]), task.num_classes)
 
-    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, key: Tensor) -> Tensor:
-        return shifted_and_turned(x, key, flips=task.flips)
+    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, keys: Tensor) -> Tensor:
+        return shifted_and_turned(x, keys, flips=task.flips)
 
 

@@ -18,6 +18,7 @@ from tlbench.strategies.modules import Drawn
 from tlbench.task import Clock, Task
 
 WARMUP = 0.1  # fraction of the steps over which the learning rate rises
+EPSILON = 1e-6  # AdamW; at 1e-8 parameters of no effect (biases of attention keys) walk on rounding alone
 
 
 class GradientStrategy(Strategy):
@@ -42,8 +43,8 @@ class GradientStrategy(Strategy):
         """Learning-rate multipliers by prefix of parameter name; 1 where none matches."""
         return {}
 
-    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, key: Tensor) -> Tensor:
-        """Training activations [b, ...] changed at random by key; unchanged unless overridden."""
+    def augment(self, task: Task, hp: Hyperparameters, x: Tensor, keys: Tensor) -> Tensor:
+        """Training activations [b, ...], each changed at random by its own key [b]; unchanged unless overridden."""
         return x
 
     def prepare(self, task: Task, hp: Hyperparameters) -> None:
@@ -59,10 +60,9 @@ class GradientStrategy(Strategy):
 
     def step(self, task: Task, hp: Hyperparameters, state: State, clock: Clock) -> State:
         program = self._built(task, hp)
-        key = rng.fold_in(state["key"], clock.step)
         rows, weight = minibatch(task.weight, state["key"], clock)
-        x, y = (task.x, task.y) if rows is None else (task.x[rows], task.y[rows])
-        x = self.augment(task, hp, x, rng.fold_in(key, 1))
+        keys = rng.fold_in(rng.fold_in(state["key"], clock.step), rows)
+        x, y = self.augment(task, hp, task.x[rows], keys), task.y[rows]
 
         def objective(theta: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
             buffers = {name: b.clone() for name, b in state["buffers"].items()}
@@ -122,15 +122,15 @@ class _Program:
         return torch.cat([torch.full((size,), float(m)) for size, m in zip(self.sizes, each, strict=True)])
 
 
-def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor | None, Tensor]:
-    """Rows [b] of this step and their weights [b]; rows is None where one batch holds them all.
+def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    """Rows [b] of this step and their weights [b].
 
     Epochs are permutations of the rows of nonzero weight, one after the other, so padding changes nothing: with fewer
     rows than a batch holds, each stands in every batch once.
     """
     n = weight.shape[0]
     if n <= clock.batch_size:
-        return None, weight
+        return torch.arange(n, device=weight.device), weight
     valid = weight > 0
     count = valid.sum()
     batch = torch.clamp(count, max=clock.batch_size)
@@ -151,11 +151,11 @@ def schedule(clock: Clock) -> Tensor:
 
 
 def adamw(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
-    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999, epsilon 1e-8."""
+    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999."""
     t = clock.step + 1
     m = torch.lerp(gradient, state["m"], 0.9)
     v = torch.lerp(gradient * gradient, state["v"], 0.999)
-    denominator = (v / (1 - 0.999**t)).sqrt() + 1e-8
+    denominator = (v / (1 - 0.999**t)).sqrt() + EPSILON
     theta = state["theta"] * (1 - lr * weight_decay) - lr / (1 - 0.9**t) * m / denominator
     return {"theta": theta, "m": m, "v": v}
 

@@ -21,7 +21,7 @@ class LogisticStrategy(Strategy):
     def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:
         coordinates, basis = row_space(task.x.flatten(1), task.weight)
         w = logistic_regression(coordinates, task.y, task.weight, task.num_classes, hp["C"])
-        return {"weight": w[:, :-1] @ basis.T, "bias": w[:, -1]}
+        return {"weight": (w[:, :-1] @ basis.T).float(), "bias": w[:, -1].float()}
 
     def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
         return x.flatten(1) @ state["weight"].T + state["bias"]

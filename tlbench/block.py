@@ -1,0 +1,230 @@
+"""The worker's whole job: cells that share (dataset, backbone, strategy) are tuned, refitted and predicted.
+
+A worker is given test inputs and no test labels; what it returns is judged by the scorer.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from tlbench import registry, space
+from tlbench.datasets import base
+from tlbench.datasets.splits import seed
+from tlbench.engine import OutOfMemory, Pack
+from tlbench.fits import Bench, Block, Fit, Fits, Job
+from tlbench.metrics import all_metrics
+from tlbench.tune import Search, Trial, rungs, survivors
+from tlbench.types import Cell, Status
+
+COMPANY_SHARE, COMPANY_TOLERANCE = 20, 1e-4  # one test input in 20 is predicted again in other company
+
+
+@dataclass
+class Outcome:
+    """What a worker found out about one cell."""
+
+    cell: Cell
+    status: Status
+    reason: str = ""
+    selection: dict[str, Any] = field(default_factory=dict)  # chosen trial, its values, every trial
+    logits: dict[int, np.ndarray] = field(default_factory=dict)  # [m, C] float32 by number of the refitted trial
+    cost: dict[str, float] = field(default_factory=dict)
+    transductive: bool = False
+    width: int = 1
+    started: float = 0.0  # seconds since the epoch
+    finished: float = 0.0
+
+
+def work(block: Block) -> list[Outcome]:
+    """One outcome for each job, whatever happens to it; jobs of one budget run fused."""
+    base.seal()
+    for plugin in block.plugins:
+        registry.load_plugin(plugin)
+    if block.device == "cpu":
+        torch.set_num_threads(1)
+    strategy = registry.STRATEGIES[block.strategy]()
+    reason = strategy.skip(block.shape)
+    if reason is not None:
+        return [Outcome(job.cell, Status.SKIPPED, reason) for job in block.jobs]
+    bench = Bench(block, strategy)
+    outcomes: list[Outcome] = []
+    for budget in sorted({job.cell.budget for job in block.jobs}):
+        outcomes += _whatever_happens(bench, [job for job in block.jobs if job.cell.budget == budget])
+    return outcomes
+
+
+def _whatever_happens(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
+    """Outcomes of jobs run together; where that fails, of each run once more alone, its own failure recorded."""
+    started = time.time()
+    try:
+        outcomes = tuned_and_refitted(bench, jobs)
+    except Exception:
+        outcomes = [_alone(bench, job) for job in jobs]
+    for outcome in outcomes:
+        outcome.started, outcome.finished = started, time.time()
+    return outcomes
+
+
+def _alone(bench: Bench, job: Job) -> Outcome:
+    try:
+        return tuned_and_refitted(bench, [job])[0]
+    except OutOfMemory as error:
+        return Outcome(job.cell, Status.OUT_OF_MEMORY, str(error))
+    except Exception as error:
+        return Outcome(job.cell, Status.FAILED, f"{type(error).__name__}: {error}{_place(error)}")
+
+
+def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
+    """Chooses each job's configuration on its folds, trains it on the whole budget, and predicts the test inputs."""
+    searches = {job.cell.key: _search(bench, job) for job in jobs}
+    tuning = Bill()
+    while asked := {key: search.ask() for key, search in searches.items() if search.open}:
+        _compared(bench, [job for job in jobs if job.cell.key in asked], asked, tuning)
+        for key, trials in asked.items():
+            searches[key].tell(trials)
+    refits = Fits(bench, (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists()))
+    refits.advance(jobs[0].cell.effort.steps)
+    return _outcomes(bench, jobs, searches, tuning, refits)
+
+
+def _search(bench: Bench, job: Job) -> Search:
+    return Search(bench.space, job.cell.effort, seed=_seed(job, "search"), compared=bool(job.folds))
+
+
+class Bill:
+    """Seconds and operations of tuning, by cell key."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self.flops: dict[str, int] = {}
+
+    def add(self, fits: Fits) -> None:
+        for key, seconds in fits.seconds.items():
+            self.seconds[key] = self.seconds.get(key, 0.0) + seconds
+        for (key, _), flops in fits.flops.items():
+            self.flops[key] = self.flops.get(key, 0) + flops
+
+
+def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], tuning: Bill) -> None:
+    """Trains the trials on their folds, from rung to rung, and writes down what each is worth."""
+    folded = [job for job in jobs if job.folds]
+    fits = Fits(bench, (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial)))
+    alive = {job.cell.key: asked[job.cell.key] for job in folded}
+    effort = jobs[0].cell.effort
+    *early, last = rungs(effort) if bench.strategy.trains else [effort.steps]
+    for rung in (*early, last):
+        fits.advance(rung)
+        _judge(fits, rung)
+        for key, trials in alive.items():
+            alive[key] = trials if rung == last else survivors(trials, effort.eta)
+        fits.keep([trial for trials in alive.values() for trial in trials])
+    for job in folded:
+        for trial in asked[job.cell.key]:
+            finished = any(trial is other for other in alive[job.cell.key])
+            trial.state = "failed" if math.isinf(trial.value) else "complete" if finished else "pruned"
+    tuning.add(fits)
+
+
+def _judge(fits: Fits, rung: int) -> None:
+    """Gives every living trial its value on pooled out-of-fold predictions after `rung` steps."""
+    pooled: dict[int, list[tuple[Fit, np.ndarray]]] = {}
+    for fit, logits in fits.out_of_fold():
+        pooled.setdefault(id(fit.trial), []).append((fit, logits))
+    for parts in pooled.values():
+        job, trial = parts[0][0].job, parts[0][0].trial
+        logits = np.concatenate([part for _, part in parts])
+        y = np.concatenate([job.y[fit.held_out] for fit, _ in parts])
+        trial.steps, trial.cost = rung, fits.flops[job.cell.key, trial.number]
+        trial.value, trial.nll = -math.inf, math.inf
+        if np.isfinite(logits).all():
+            found = all_metrics(logits, y)
+            trial.value, trial.nll = found[job.cell.metric], found["nll"]
+            trial.curve[rung] = trial.value
+
+
+def _outcomes(
+    bench: Bench, jobs: Sequence[Job], searches: dict[str, Search], tuning: Bill, refits: Fits
+) -> list[Outcome]:
+    found = {job.cell.key: Outcome(job.cell, Status.DONE) for job in jobs}
+    latency: dict[str, float] = {}
+    for fit, logits, pack, lane in refits.on_test():
+        key = fit.job.cell.key
+        outcome, search = found[key], searches[key]
+        outcome.logits[fit.trial.number] = logits
+        if fit.trial is not search.winner():
+            continue
+        tap = bench.tap(fit.trial.params)
+        latency = latency or bench.latency(pack, tap)
+        outcome.selection = search.selection()
+        outcome.transductive = _transductive(bench, pack, lane, logits)
+        outcome.width = pack.width
+        outcome.cost = _cost(bench, pack, lane, tuning, refits, fit) | latency
+    return list(found.values())
+
+
+def _cost(bench: Bench, pack: Pack, lane: int, tuning: Bill, refits: Fits, fit: Fit) -> dict[str, float]:
+    key = fit.job.cell.key
+    trainable, total = bench.strategy.parameters(pack.task(lane), fit.trial.params)
+    below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(fit.trial.params)).parameters())
+    refitted = sum(1 for cell, _ in refits.flops if cell == key)
+    return {
+        "trainable_parameters": trainable,
+        "total_parameters": total + below,
+        "stored_parameters": trainable,
+        "train_flops": refits.flops[key, fit.trial.number],
+        "tune_flops": tuning.flops.get(key, 0),
+        "tune_seconds": tuning.seconds.get(key, 0.0),
+        "fit_seconds": refits.seconds[key] / refitted,
+        "peak_memory_mb": _peak_memory(bench.block.device),
+    }
+
+
+def _transductive(bench: Bench, pack: Pack, lane: int, logits: np.ndarray) -> bool:
+    """Do predictions depend on what else is in the test batch? (PROTOCOL 4)"""
+    tap = bench.tap(pack.lanes[lane].hp)
+    again = np.arange(0, len(logits), COMPANY_SHARE)
+    company = pack.predict(bench.test(tap)[torch.from_numpy(again)], of=[lane])[0].numpy()
+    size = max(1.0, float(np.abs(logits[again]).max()))
+    return bool(np.abs(company - logits[again]).max() > COMPANY_TOLERANCE * size)
+
+
+def _folds(job: Job, trial: Trial) -> list[Fit]:
+    return [
+        Fit(job, trial, train, held_out, _seed(job, "train", trial=trial.number, fold=number))
+        for number, (train, held_out) in enumerate(job.folds)
+    ]
+
+
+def _refit(job: Job, trial: Trial) -> Fit:
+    everything = np.arange(len(job.rows))
+    return Fit(job, trial, everything, everything[:0], _seed(job, "train", trial=trial.number, fold="all"))
+
+
+def _seed(job: Job, role: str, **names: Any) -> int:
+    cell = job.cell
+    own = {"dataset": cell.dataset, "s": cell.seed, "budget": cell.budget}
+    return seed(role, **own, backbone=cell.backbone, strategy=cell.strategy, **names)
+
+
+def _peak_memory(device: str) -> float:
+    """MiB: of the device where there is one, of this process otherwise."""
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _place(error: BaseException) -> str:
+    """Where in the plug-in's own code it was raised."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})" if trace is not None else ""

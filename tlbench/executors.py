@@ -1,0 +1,103 @@
+"""Who does the blocks: worker processes, one thread each on a CPU, one device each otherwise."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from pebble import ProcessExpired, ProcessPool
+
+from tlbench.fits import Block
+from tlbench.types import Status
+
+if TYPE_CHECKING:
+    from tlbench.block import Outcome
+
+THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+# glibc gives large buffers back to the system after every step and asks for them again; this keeps them.
+MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_TOP_PAD_": str(2**26)}
+
+
+def outcomes(
+    blocks: Sequence[Block],
+    *,
+    workers: int,
+    devices: Sequence[str],
+    timeout: float | None,
+    started: Callable[[Block], None],
+) -> Iterator[list[Outcome]]:
+    """What each block comes to, as it comes; every job of every block has one outcome.
+
+    `timeout` is seconds a cell. A block that overruns, or whose worker dies, is run again cell by cell, each once.
+    """
+    waiting = deque(replace(block, device=devices[i % len(devices)]) for i, block in enumerate(blocks))
+    with _pool(workers) as pool:
+        running: dict[Future, Block] = {}
+        try:
+            while waiting or running:
+                while waiting and len(running) < workers:
+                    block = waiting.popleft()
+                    limit = None if timeout is None else timeout * len(block.jobs)
+                    running[pool.schedule(_work, args=[block], timeout=limit)] = block
+                    started(block)
+                finished, _ = wait(running, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    block = running.pop(future)
+                    found = _found(future, block)
+                    if found is None:
+                        waiting.extend(replace(block, jobs=(job,), alone=True) for job in block.jobs)
+                    else:
+                        yield found
+        except BaseException:
+            pool.stop()
+            raise
+
+
+def _found(future: Future, block: Block) -> list[Outcome] | None:
+    """A block's outcomes; None where it did not end well and its cells have not been tried alone yet."""
+    from tlbench.block import Outcome
+
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if not block.alone:
+        return None
+    if isinstance(error, TimeoutError):
+        status, reason = Status.TIMED_OUT, "took longer than --timeout allows, twice"
+    elif isinstance(error, ProcessExpired) and error.exitcode == -signal.SIGKILL:
+        status, reason = Status.OUT_OF_MEMORY, "the worker was killed, twice, as the system does when memory runs out"
+    else:
+        status, reason = Status.FAILED, f"the worker ended, twice: {type(error).__name__}: {error}"
+    return [Outcome(job.cell, status, reason) for job in block.jobs]
+
+
+def _pool(workers: int) -> ProcessPool:
+    os.environ.update(THREADS | MALLOC)
+    spawn = multiprocessing.get_context("spawn")
+    return ProcessPool(max_workers=workers, context=spawn, initializer=_settle, initargs=[os.getpid()])
+
+
+def _work(block: Block) -> list[Outcome]:
+    from tlbench.block import work
+
+    return work(block)
+
+
+def _settle(parent: int) -> None:
+    """Leaves Ctrl-C to the parent, and ends with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

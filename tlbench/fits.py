@@ -1,0 +1,183 @@
+"""Many fits at once: the lanes of several cells sorted into packs, and what each of them costs."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tlbench import backbones, features, space
+from tlbench.engine import Lane, Network, Pack
+from tlbench.strategies.base import Strategy
+from tlbench.tune import Trial
+from tlbench.types import Cell, TaskShape
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell as a worker sees it."""
+
+    cell: Cell
+    rows: np.ndarray  # [n] the budget's rows among the block's pool inputs
+    y: np.ndarray  # [n] int64
+    folds: tuple[tuple[np.ndarray, np.ndarray], ...]  # (train, validation) positions in `rows`
+
+
+@dataclass(frozen=True)
+class Block:
+    """What an executor sends to a worker: jobs that share a dataset, a backbone and a strategy."""
+
+    strategy: str
+    backbone: str
+    jobs: tuple[Job, ...]
+    pool_x: Path  # .npy of raw pool inputs
+    pool_rows: np.ndarray  # [N] the rows of it that any budget of the suite uses
+    test_x: Path
+    shape: TaskShape
+    flips: bool
+    cache: Path
+    plugins: tuple[str, ...] = ()
+    device: str = "cpu"
+    alone: bool = False  # a second try, of one job
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}/{self.backbone}/{self.jobs[0].cell.dataset}"
+
+
+class Fit(NamedTuple):
+    """One lane's place in the work: a trial of a job, trained on some rows of its budget, judged on others."""
+
+    job: Job
+    trial: Trial
+    train: np.ndarray  # positions in job.rows
+    held_out: np.ndarray  # positions in job.rows; none in a refit
+    seed: int
+
+
+class Bench:
+    """A block's networks and activations by tap, each made when first asked for."""
+
+    def __init__(self, block: Block, strategy: Strategy) -> None:
+        self.block, self.strategy = block, strategy
+        self.space = space.validated(strategy.space, owner=strategy.name)
+        self.backbone = backbones.get(block.backbone)
+        self._scratch = self.backbone.scratch()
+        self._networks: dict[str, Network] = {}
+
+    def tap(self, hp: space.Hyperparameters) -> str:
+        return self.backbone.resolve(self.strategy.tap_for(space.static(self.space, hp)))
+
+    def network(self, tap: str) -> Network:
+        if tap not in self._networks:
+            block = self.block
+            tail, scratch = (b.tail(tap).to(block.device) for b in (self.backbone, self._scratch))
+            pool = np.load(block.pool_x, mmap_mode="r")[block.pool_rows]
+            self._networks[tap] = Network(
+                self._bank(tap, pool, "pool"), tail, scratch, block.shape.num_classes, block.flips
+            )
+        return self._networks[tap]
+
+    def test(self, tap: str) -> Tensor:
+        """Activations of the test inputs [m, ...]."""
+        return self._bank(tap, np.load(self.block.test_x, mmap_mode="r"), "test")
+
+    def latency(self, pack: Pack, tap: str) -> dict[str, float]:
+        """Milliseconds from raw inputs to the logits of one fitted lane, at batch 1 and 64; see types.COSTS."""
+        prefix = self.backbone.prefix(tap).to(self.block.device)
+        raw = torch.from_numpy(np.load(self.block.test_x, mmap_mode="r")[:64].copy()).to(self.block.device)
+        found = {}
+        for m in (1, 64):
+            inputs = raw[:m]
+            times = [timed(lambda x=inputs: pack.predict(prefix(x), of=[0])) * 1e3 for _ in range(7)]
+            found[f"predict_ms_{m}"] = float(np.median(times))
+            found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
+        return found
+
+    def _bank(self, tap: str, raw: np.ndarray, part: str) -> Tensor:
+        block = self.block
+        rows = features.named(block.pool_rows) if part == "pool" else "all"
+        content = f"{block.jobs[0].cell.data_fingerprint}/{part}/{rows}"
+        folder = block.cache / "features"
+        return features.bank(self.backbone, tap, raw, content=content, folder=folder, device=block.device)
+
+
+class Fits:
+    """The lanes of several jobs, in packs of equal static values and equal numbers of rows, all started."""
+
+    def __init__(self, bench: Bench, fits: Iterable[Fit]) -> None:
+        self.bench = bench
+        self.seconds: dict[str, float] = defaultdict(float)  # by cell key
+        self.flops: dict[tuple[str, int], int] = defaultdict(int)  # by cell key and trial number
+        groups: dict[tuple, list[Fit]] = {}
+        for fit in fits:
+            static = tuple(sorted(space.static(bench.space, fit.trial.params).items()))
+            groups.setdefault((static, len(fit.train), len(fit.held_out)), []).append(fit)
+        self.packs = [self._started(group) for group in groups.values()]
+
+    def advance(self, until: int) -> None:
+        """Trains every lane until its clock shows `until`."""
+        for pack, group, step_flops in self.packs:
+            before = pack.done[0] if pack.done else until
+            self._charge(lambda p=pack: p.advance(until), group, (until - before) * step_flops)
+
+    def keep(self, trials: Sequence[Trial]) -> None:
+        """Drops the lanes of every other trial."""
+        alive, kept = {id(trial) for trial in trials}, []
+        for pack, group, step_flops in self.packs:
+            chosen = [i for i, fit in enumerate(group) if id(fit.trial) in alive]
+            if chosen:
+                pack.keep(chosen)
+                kept.append((pack, [group[i] for i in chosen], step_flops))
+        self.packs = kept
+
+    def out_of_fold(self) -> Iterator[tuple[Fit, np.ndarray]]:
+        """Each lane's logits [v, C] on the rows held out from it."""
+        for pack, group, _ in self.packs:
+            rows = [torch.from_numpy(fit.job.rows[fit.held_out]) for fit in group]
+            logits: list[Tensor] = []
+            self._charge(lambda p=pack, r=rows: logits.extend(p.predict_rows(r)), group)
+            yield from ((fit, each.numpy()) for fit, each in zip(group, logits, strict=True))
+
+    def on_test(self) -> Iterator[tuple[Fit, np.ndarray, Pack, int]]:
+        """Each lane's logits [m, C] on the test inputs, with its pack and place there."""
+        for pack, group, _ in self.packs:
+            logits = pack.predict(self.bench.test(self.bench.tap(group[0].trial.params)))
+            yield from ((fit, each.numpy(), pack, i) for i, (fit, each) in enumerate(zip(group, logits, strict=True)))
+
+    def _started(self, group: list[Fit]) -> tuple[Pack, list[Fit], int]:
+        effort = group[0].job.cell.effort
+        lanes = [
+            Lane(fit.trial.params, _tensor(fit.job.rows[fit.train]), _tensor(fit.job.y[fit.train]), fit.seed)
+            for fit in group
+        ]
+        network = self.bench.network(self.bench.tap(group[0].trial.params))
+        pack = Pack(self.bench.strategy, network, lanes, steps=effort.steps, batch_size=effort.batch_size)
+        init_flops, step_flops = pack.flops()
+        self._charge(pack.start, group, init_flops)
+        return pack, group, step_flops
+
+    def _charge(self, action: Callable[[], Any], group: Sequence[Fit], flops: int = 0) -> None:
+        """Does it, and writes seconds (shared among the lanes) and operations (of each lane) on the bill."""
+        seconds = timed(action) / max(1, len(group))
+        for fit in group:
+            self.seconds[fit.job.cell.key] += seconds
+            self.flops[fit.job.cell.key, fit.trial.number] += flops
+
+
+def timed(action: Callable[[], Any]) -> float:
+    """Seconds that it took."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(array))

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from tlbench.report import tables
+from tlbench.report import html, plots, tables
 from tlbench.report.meta import Meta
 from tlbench.report.ranking import ranking
 from tlbench.report.scores import grid
+from tlbench.report.transfer import transfer
 
 __all__ = ["Meta", "write"]
 
@@ -21,13 +22,19 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     makes it. Raises TlbenchError for a frame that is not one suite's results.
     """
     ranked = ranking(grid(frame))
+    gained = transfer(ranked.grid, meta)
     table = tables.leaderboard(ranked)
+    drawn = plots.pictures(ranked, gained, meta)
     texts = {
         "leaderboard.md": tables.to_markdown(table, ranked, meta),
         "leaderboard.csv": tables.to_csv(table),
         "costs.csv": tables.costs_csv(ranked.grid),
+        "report.html": html.page(table, ranked, gained, meta=meta, drawn=drawn),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.items():
-        (out / name).write_text(text, encoding="utf-8", newline="\n")
-    return [out / name for name in texts]
+    files = {name: text.encode() for name, text in texts.items()}
+    files |= {f"figures/{picture.name}.svg": picture.svg for picture in drawn}
+    files |= {f"figures/{picture.name}.png": picture.png for picture in drawn}
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (out / name).write_bytes(content)
+    return [out / name for name in files]

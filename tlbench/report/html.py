@@ -1,0 +1,72 @@
+"""How does one self-contained page tell it all? No request leaves it, names are escaped, and the answer comes first."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from tlbench.report import page_cells, page_costs, page_tables
+from tlbench.report.meta import Meta
+from tlbench.report.plot_ink import GRID, INK, PAPER, SOFT
+from tlbench.report.plots import Picture
+from tlbench.report.ranking import Ranking
+from tlbench.report.transfer import Transfer
+
+TEMPLATES = Path(__file__).parent / "templates"
+PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)"}
+
+
+def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Meta, drawn: Sequence[Picture]) -> str:
+    """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
+    groups = {name: card.group for name, card in meta.cards.items()}
+    grid = ranking.grid
+    shown, number = page_cells.holes(grid, meta)
+    pairs = int((~pd.isna(transfer.datasets.low)).sum())
+    return _environment().get_template("page.html").render(
+        meta=meta,
+        counts=sorted(grid.frame.status.value_counts().items()),
+        seeds=len(grid.seeds),
+        datasets=len(grid.datasets),
+        answers=page_tables.answers(ranking),
+        boards=page_tables.boards(table, ranking),
+        by_dataset=page_tables.scores_by_dataset(ranking, groups),
+        gains=page_tables.gains(ranking, transfer),
+        harmed=page_tables.harmed(ranking, transfer),
+        pairs=pairs,
+        metrics=page_tables.metrics(ranking),
+        coverage=page_cells.coverage(ranking, groups),
+        holes=shown,
+        hole_groups=number,
+        labels=page_cells.labels_by_dataset(grid),
+        cards=[meta.cards[name] for name in grid.datasets if name in meta.cards],
+        packed=page_cells.packed(grid),
+        cells=len(grid.frame),
+        costs=page_costs.costs(ranking),
+        places=page_costs.places(grid.frame),
+        figures={picture.name: inline(picture) for picture in drawn},
+    )  # fmt: skip
+
+
+def inline(picture: Picture) -> Markup:
+    """A figure that is part of the page: no prologue, no metadata, its size the page's, its ink the page's ink.
+
+    The text inside was escaped by the drawer; only our own drawings come here.
+    """
+    svg = picture.svg.decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    svg = re.sub("|".join(PAINTS), lambda found: PAINTS[found[0]], svg)
+    return Markup(svg.replace("<svg ", '<svg role="img" ', 1).strip())  # noqa: S704
+
+
+def _environment() -> Environment:
+    return Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True,
+    )  # fmt: skip

@@ -1,0 +1,188 @@
+"""Which results stand on the page? The tables of scores, gains and metrics, ready to print and to sort."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from tlbench.metrics import LOWER_IS_BETTER, METRICS
+from tlbench.report.numbers import NONE, amount, half_width, percent, signed, with_interval
+from tlbench.report.plot_heat import columns_by_group, gain_text
+from tlbench.report.ranking import Choice, Ranking
+from tlbench.report.tables import cost_medians, printed
+from tlbench.report.transfer import HELPS, HURTS, Transfer, verdict
+
+
+class Field(NamedTuple):
+    """One field of a table: its text, the number it is sorted by (None: by its text), and how it is marked."""
+
+    text: str
+    value: float | None = None
+    mark: str = ""
+
+
+class Table(NamedTuple):
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Field]]
+
+
+class Answer(NamedTuple):
+    """What to use with a number of labels, in words."""
+
+    budget: int
+    best: str
+    score: str
+    tied: tuple[str, ...]
+    cheapest: str
+    sure: bool
+
+
+def answers(ranking: Ranking) -> list[Answer]:
+    """For each budget the best row, those that cannot be told from it, and the cheapest of them all."""
+    costs = cost_medians(ranking.grid)
+    flops = costs.train_flops.to_numpy() if "train_flops" in costs else np.full(len(ranking.grid.rows), np.nan)
+    return [_answer(ranking, choice, flops) for choice in ranking.choices]
+
+
+def boards(table: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Table]]:
+    """The leaderboard, one table for each group of rows that are ranked together."""
+    made = []
+    for number, group in enumerate(ranking.groups):
+        part = table[table.group.eq(number)]
+        shown = printed(part, ranking.grid.budgets)
+        rows = [
+            [Field(text, _sort_key(part.iloc[i], column, ranking)) for column, text in row.items()]
+            for i, row in enumerate(shown.to_dict("records"))
+        ]
+        made.append((group.title, Table([str(column) for column in shown.columns], rows)))
+    return made
+
+
+def scores_by_dataset(ranking: Ranking, groups: dict[str, str]) -> Table:
+    """Area under the label curve of each row on each dataset, with `cell` intervals."""
+    order = columns_by_group(ranking.grid.datasets, groups)
+    rows = [
+        [
+            *_names(ranking, row),
+            *(Field(with_interval(ranking.datasets, row, d), _known(ranking.datasets.mean[row, d])) for d in order),
+        ]
+        for row in ranking.order
+    ]
+    return Table(["strategy", "backbone", *(ranking.grid.datasets[d] for d in order)], rows)
+
+
+def gains(ranking: Ranking, transfer: Transfer) -> Table:
+    """Each row against the baseline: over all datasets, at each budget, and on how many datasets it helps or hurts."""
+    budgets = [f"at {budget} labels" for budget in ranking.grid.budgets]
+    columns = ["strategy", "backbone", "gain", "± suite", "± tasks", *budgets, "helps on", "hurts on", "undecided on"]
+    places = sorted(range(len(transfer.rows)), key=lambda t: ranking.order.index(transfer.rows[t]))
+    return Table(columns, [_gain(ranking, transfer, t) for t in places])
+
+
+def harmed(ranking: Ranking, transfer: Transfer) -> list[tuple[str, list[str]]]:
+    """Negative transfer: for each row the datasets where its gain's interval lies below zero, gain included."""
+    found = []
+    for t, row in enumerate(transfer.rows):
+        datasets = [
+            f"{name} ({gain_text(transfer.datasets, t, d)})"
+            for d, name in enumerate(ranking.grid.datasets)
+            if verdict(transfer.datasets, t, d) == HURTS
+        ]
+        found += [(label(ranking, row), datasets)] if datasets else []
+    return found
+
+
+def metrics(ranking: Ranking) -> Table:
+    """Means of every metric over the done cells of a row; the arrow says where better lies."""
+    grid = ranking.grid
+    known = [name for name in METRICS if name in grid.frame]
+    done = grid.frame[grid.frame.status.eq("done")]
+    means = done.groupby(["strategy", "backbone"])[known].mean()
+    cells = done.groupby(["strategy", "backbone"]).size()
+    rows = [
+        [
+            *_names(ranking, row),
+            *(Field(f"{x:.3f}" if x == x else NONE, _known(x)) for x in means.loc[grid.rows[row]]),
+            Field(str(cells[grid.rows[row]]), float(cells[grid.rows[row]])),
+        ]
+        for row in ranking.order
+        if grid.rows[row] in cells.index
+    ]
+    arrows = [f"{name.replace('_', ' ')} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in known]
+    return Table(["strategy", "backbone", *arrows, "cells"], rows)
+
+
+def label(ranking: Ranking, row: int) -> str:
+    return " · ".join(ranking.grid.rows[row])
+
+
+def _answer(ranking: Ranking, choice: Choice, flops: np.ndarray) -> Answer:
+    candidates = (choice.best, *choice.tied)
+    priced = [row for row in candidates if not np.isnan(flops[row])]
+    cheapest = min(priced, key=lambda row: (flops[row], ranking.grid.rows[row]), default=None)
+    return Answer(
+        budget=choice.budget,
+        best=label(ranking, choice.best),
+        score=with_interval(choice.mean, choice.best),
+        tied=tuple(label(ranking, row) for row in choice.tied),
+        cheapest=""
+        if cheapest is None
+        else f"{label(ranking, cheapest)} ({amount(float(flops[cheapest]))} FLOP a fit)",
+        sure=choice.sure,
+    )
+
+
+def _gain(ranking: Ranking, transfer: Transfer, t: int) -> list[Field]:
+    said = [verdict(transfer.datasets, t, d) for d in range(len(ranking.grid.datasets))]
+    known = ~np.isnan(transfer.datasets.mean[t])
+    counts = sum(v == HELPS for v in said), sum(v == HURTS for v in said)
+    rest = int(known.sum()) - sum(counts)
+    overall = verdict(transfer.tasks, t)
+    at = [
+        Field(gain_text(transfer.budgets, t, b), _known(transfer.budgets.mean[t, b]), verdict(transfer.budgets, t, b))
+        for b in range(len(ranking.grid.budgets))
+    ]
+    return [
+        *_names(ranking, transfer.rows[t]),
+        Field(signed(float(transfer.tasks.mean[t])), _known(transfer.tasks.mean[t]), overall),
+        Field(half_width(transfer.suite, t), _known(transfer.suite.half[t])),
+        Field(half_width(transfer.tasks, t), _known(transfer.tasks.half[t])),
+        *at,
+        Field(str(counts[0]), counts[0]),
+        Field(str(counts[1]), counts[1], HURTS if counts[1] else ""),
+        Field(str(rest), rest),
+    ]
+
+
+def _names(ranking: Ranking, row: int) -> list[Field]:
+    strategy, backbone = ranking.grid.rows[row]
+    share = ranking.grid.imputed[row]
+    return [Field(strategy + (f" ({percent(share)} imputed)" if share > 0 else "")), Field(backbone)]
+
+
+SORTED_BY = {
+    "rank": "rank", "tier": "tier", "score": "score", "default": "default_score", "peek gap": "peek_gap",
+    "trains": "trainable_parameters", "training FLOP": "train_flops",
+}  # fmt: skip
+
+
+def _sort_key(row: pd.Series, column: str, ranking: Ranking) -> float | None:
+    if column in SORTED_BY:
+        return _known(row[SORTED_BY[column]]) if column not in ("rank", "tier") or row["rank"] else 1e9
+    if column in ("± suite", "± tasks"):
+        kind = column[2:]
+        return _known(row[f"score_{kind}_high"] - row[f"score_{kind}_low"])
+    if column == "tuning":
+        return _known(row["score"] - row["default_score"])
+    if column == "labels used":
+        return _known(row[f"labels_at_{ranking.grid.budgets[-1]}"])
+    if column.startswith("at ") and column.endswith(" labels"):
+        return _known(row[f"score_at_{column.split()[1]}"])
+    return None
+
+
+def _known(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)

@@ -112,6 +112,7 @@ def test_seals_are_kept(folder: Path) -> None:
     with Store.open(folder) as store:
         store.put_seals({"a": "first", "b": "other"})
         store.put_seals({"a": "second"})
+        store.put_seals({})
         assert (store.seal("a"), store.seal("b"), store.seal("c")) == ("second", "other", None)
 
 

@@ -21,7 +21,7 @@ class Scorer:
     def __init__(self, loaded: Loaded, labels: Callable[[], np.ndarray] | None = None) -> None:
         """`labels` gives the test labels [m]; first called by the first evaluation, and by default it reads them."""
         self.num_classes = len(loaded.class_names)
-        self._labels = labels or functools.partial(_read_labels, loaded)
+        self._labels = functools.cache(labels or functools.partial(_read_labels, loaded))
         self._evaluated: set[str] = set()
 
     def seal(self, selection: Mapping[str, Any]) -> str:

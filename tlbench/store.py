@@ -125,9 +125,10 @@ class Store:
 
     def put_seals(self, seals: Mapping[str, str]) -> None:
         """Keeps the seal of each cell's selection, durably, before anyone looks at its test labels."""
-        with self._transaction() as connection:
-            connection.execute(SEALS.delete().where(SEALS.c.key.in_(list(seals))))
-            connection.execute(SEALS.insert(), [{"key": key, "seal": seal} for key, seal in sorted(seals.items())])
+        if seals:
+            with self._transaction() as connection:
+                connection.execute(SEALS.delete().where(SEALS.c.key.in_(list(seals))))
+                connection.execute(SEALS.insert(), [{"key": key, "seal": seals[key]} for key in sorted(seals)])
 
     def seal(self, key: str) -> str | None:
         """The seal kept for this cell."""

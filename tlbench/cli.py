@@ -1,0 +1,235 @@
+"""What can be typed? The commands of tlbench; each asks the rest of the package and prints the answer."""
+
+from __future__ import annotations
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tlbench.types import TlbenchError
+
+if TYPE_CHECKING:
+    from tlbench.suite import Suite
+
+TROUBLE, USAGE, STOPPED = 1, 2, 130  # exit codes: some cell went wrong; the command is wrong; Ctrl-C
+
+
+class _Group(typer.core.TyperGroup):
+    """Prints a TlbenchError as the sentence that it is."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except TlbenchError as error:
+            typer.echo(f"error: {error}", err=True)
+            raise typer.Exit(USAGE) from error
+        except KeyboardInterrupt as stop:
+            typer.echo("\nstopped; all blocks that were finished are stored; run the same command to go on", err=True)
+            raise typer.Exit(STOPPED) from stop
+
+
+app = typer.Typer(
+    cls=_Group,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Which way of transferring a pretrained network works when labels are few?\n\n"
+    "Start with: tlbench run smoke (a minute), then: tlbench run few_shot_vision",
+)
+new = typer.Typer(no_args_is_help=True, help="Write a file to start from. Example: tlbench new strategy my_idea")
+app.add_typer(new, name="new")
+
+SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A name of `tlbench list suites`, or a .toml file.")]
+Preset = Annotated[str | None, typer.Option(help="How much to run: smoke, lite, standard, precision.")]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A .py file or module to load; may be repeated.")]
+Only = Annotated[
+    list[str] | None, typer.Option(metavar="KEY=VALUE[,VALUE]", help="strategy, backbone, dataset, budget or seed.")
+]
+Results = Annotated[Path, typer.Option(help="The folder of results folders.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
+Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 takes one for each core or device.")]
+Timeout = Annotated[float | None, typer.Option(min=0.001, help="Seconds that a cell may take.")]
+
+
+class Kind(StrEnum):
+    STRATEGIES = "strategies"
+    DATASETS = "datasets"
+    BACKBONES = "backbones"
+    SUITES = "suites"
+
+
+@app.command()
+def run(
+    suite: SuiteName,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    only: Only = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    timeout: Timeout = None,
+    results: Results = Path("results"),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+) -> None:
+    """Run what is missing of a suite and write its report.
+
+    Stop it at any moment; the same command goes on where it stopped.
+
+    Example: tlbench run few_shot_vision --only strategy=lora,linear_probe --only budget=5
+    """
+    from tlbench.cli_run import Means, plan_text, run_suite
+
+    loaded = _suite(suite, preset, plugin)
+    if dry_run:
+        typer.echo(plan_text(loaded, results, only or [], Means(workers, device)))
+        return
+    ok = run_suite(loaded, results, only or [], Means(workers, device, timeout))
+    raise typer.Exit(0 if ok else TROUBLE)
+
+
+@app.command()
+def retry(
+    suite: SuiteName,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    only: Only = None,
+    device: Device = "auto",
+    workers: Workers = 0,
+    timeout: Timeout = None,
+    results: Results = Path("results"),
+    everything: Annotated[bool, typer.Option("--all", help="Also cells that are done.")] = False,
+) -> None:
+    """Run again the cells that failed, diverged, ran out of memory or time, or whose record is damaged.
+
+    Example: tlbench retry few_shot_vision --only strategy=lora --timeout 600
+    """
+    from tlbench.cli_run import Means, forget, run_suite
+
+    loaded = _suite(suite, preset, plugin)
+    typer.echo(f"{forget(loaded, results, only or [], everything=everything)} records dropped, to be made again")
+    ok = run_suite(loaded, results, only or [], Means(workers, device, timeout))
+    raise typer.Exit(0 if ok else TROUBLE)
+
+
+@app.command()
+def report(
+    suite: SuiteName, preset: Preset = None, plugin: Plugins = None, results: Results = Path("results")
+) -> None:
+    """Write leaderboard and page again from what is stored.
+
+    Example: tlbench report few_shot_vision
+    """
+    from tlbench.cli_run import write_report
+
+    for file in write_report(_suite(suite, preset, plugin), results):
+        typer.echo(file)
+
+
+@app.command("list")
+def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], plugin: Plugins = None) -> None:
+    """List what can be named.
+
+    Example: tlbench list strategies
+    """
+    from tlbench.cli_show import listing
+
+    for line in listing(kind, plugin or []):
+        typer.echo(line)
+
+
+@app.command()
+def show(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="The start of a cell's key or name.")],
+    results: Results = Path("results"),
+) -> None:
+    """Show all that is known of a cell: scores, choice, trials, cost, provenance.
+
+    Example: tlbench show lora/glyph_vit/digits/5/0
+    """
+    from tlbench.cli_show import shown
+
+    typer.echo(shown(cell, results))
+
+
+@app.command()
+def failures(
+    suite: SuiteName, preset: Preset = None, plugin: Plugins = None, results: Results = Path("results")
+) -> None:
+    """List the cells that went wrong or are missing, by reason; exit code 1 when there are any.
+
+    Example: tlbench failures few_shot_vision
+    """
+    from tlbench.cli_show import failing
+
+    lines = failing(_suite(suite, preset, plugin), results)
+    typer.echo("\n".join(lines) or "no failures")
+    raise typer.Exit(TROUBLE if lines else 0)
+
+
+@app.command()
+def trials(
+    suite: SuiteName,
+    optuna: Annotated[str, typer.Option(metavar="URL", help="An Optuna storage, such as sqlite:///trials.db")],
+    plugin: Plugins = None,
+    results: Results = Path("results"),
+) -> None:
+    """Export every trial as Optuna studies, one a cell, for Optuna's dashboard.
+
+    Example: tlbench trials smoke --optuna sqlite:///trials.db && optuna-dashboard sqlite:///trials.db
+    """
+    from tlbench.cli_run import export_trials
+
+    typer.echo(f"{export_trials(_suite(suite, None, plugin), results, optuna)} studies written to {optuna}")
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A plug-in file.")]) -> None:
+    """Check that a strategy keeps the contract, and say what to change.
+
+    Example: tlbench check my_idea.py
+    """
+    from tlbench import contract
+
+    problems = contract.check(str(file), say=typer.echo)
+    raise typer.Exit(TROUBLE if problems else 0)
+
+
+@new.command("strategy")
+def new_strategy(name: Annotated[str, typer.Argument(help="Its name, in snake_case.")]) -> None:
+    """Write NAME.py: a strategy that passes `tlbench check` and runs with `--plugin NAME.py`.
+
+    Example: tlbench new strategy my_idea
+    """
+    from tlbench import contract
+
+    file = contract.new_strategy(name, Path())
+    typer.echo(f"{file} is written; next: tlbench check {file}; tlbench run smoke --plugin {file}")
+
+
+@app.command()
+def pretrain(
+    name: Annotated[str, typer.Argument(help="An embedded backbone: glyph_vit or glyph_cnn.")],
+    out: Annotated[Path, typer.Option(help="The folder that gets the weights and their card.")] = Path("weights"),
+    steps: Annotated[int | None, typer.Option(min=1, help="Steps of training, instead of the recipe's.")] = None,
+    seed: Annotated[int, typer.Option(help="Of weights, glyphs and their distortions.")] = 0,
+) -> None:
+    """Make the weights of an embedded backbone anew, by the recipe on its card.
+
+    Example: tlbench pretrain glyph_vit --out weights
+    """
+    from tlbench.cli_run import pretrained
+
+    typer.echo(pretrained(name, out, steps=steps, seed=seed))
+
+
+def main() -> None:
+    """The entry point `tlbench`."""
+    app(prog_name="tlbench" if sys.argv[0].endswith("__main__.py") else None)
+
+
+def _suite(name: str, preset: str | None, plugins: list[str] | None) -> Suite:
+    from tlbench.suite import load_suite
+
+    return load_suite(name, preset, plugins=plugins or [])

@@ -1,0 +1,40 @@
+"""How long will these blocks take? From what the store has seen, or a rough guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tlbench.registry import STRATEGIES
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tlbench.fits import Block
+
+# Seconds of one worker on a small network and a CPU, to have a figure before anything was measured.
+GUESS_STEP, GUESS_FIT = 0.006, 0.1
+
+
+def seconds_of(blocks: Sequence[Block], frame: pd.DataFrame) -> tuple[float, str]:
+    """(seconds of one worker for all blocks, a phrase that says what that is based on).
+
+    A cell is taken to cost what cells of the same strategy, backbone and budget cost before, else of the same strategy.
+    """
+    done = frame[frame.fit_seconds.notna()]
+    costs = done.tune_seconds.fillna(0) + done.fit_seconds * done.trials.map(len).clip(lower=1)
+    exact = costs.groupby([done.strategy, done.backbone, done.budget]).mean().to_dict()
+    close = costs.groupby(done.strategy).mean().to_dict()
+    total, guessed = 0.0, False
+    for block in blocks:
+        for job in block.jobs:
+            known = exact.get((block.strategy, block.backbone, job.cell.budget), close.get(block.strategy))
+            guessed |= known is None
+            total += _guess(block, len(job.folds), job.cell.effort.steps) if known is None else known
+    return total, "a rough guess: nothing like it was run here yet" if guessed else "as such cells took before"
+
+
+def _guess(block: Block, folds: int, steps: int) -> float:
+    effort = block.jobs[0].cell.effort
+    fits = folds * effort.trials + effort.trials
+    return fits * (steps * GUESS_STEP if STRATEGIES[block.strategy].trains else GUESS_FIT)

@@ -1,0 +1,141 @@
+"""What does a command do to a results folder? Run, estimate, forget, report, export."""
+
+from __future__ import annotations
+
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import NamedTuple
+
+from tlbench import report, runner
+from tlbench.cli_estimate import seconds_of
+from tlbench.cli_progress import watcher
+from tlbench.provenance import cores, devices
+from tlbench.registry import DATASETS, STRATEGIES
+from tlbench.store import Store
+from tlbench.suite import Suite, parse_only
+from tlbench.types import Status
+
+
+class Means(NamedTuple):
+    """What a run may use."""
+
+    workers: int  # 0: one for each core or device
+    device: str
+    timeout: float | None = None  # seconds a cell
+
+
+def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) -> bool:
+    """Runs what is missing, writes the report, and says whether all asked for is done or skipped for a reason."""
+    chosen = parse_only(only, suite)
+    progress = watcher()
+    try:
+        summary = runner.run(suite, results=results, only=chosen, progress=progress, **means._asdict())
+    finally:
+        progress.finish()
+    progress.say(", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())))
+    for file in write_report(suite, results):
+        progress.say(str(file))
+    if not summary.ok:
+        progress.say(f"some cells are not done; what went wrong: tlbench failures {suite.name}")
+    return summary.ok
+
+
+def plan_text(suite: Suite, results: Path, only: Sequence[str], means: Means) -> str:
+    """Cells, fits and time of a run that does not happen."""
+    chosen, found = parse_only(only, suite), devices(means.device)
+    with _reading(results / suite.name) as store:
+        plan = runner.planned(suite, store, runner.prepared(suite, chosen), chosen)
+        seconds, grounds = seconds_of(plan.blocks, store.frame())
+    count = means.workers or (cores() if found == ["cpu"] else len(found))
+    by_strategy = Counter(cell.strategy for cell in plan.missing)
+    return "\n".join(
+        [
+            f"suite {suite.name}, preset {suite.preset}: {len(suite.strategies)} strategies x {len(suite.backbones)} "
+            f"backbones x {len(suite.datasets)} datasets x {len(suite.budgets)} budgets x {len(suite.seeds)} seeds",
+            f"{len(plan.cells)} cells, {len(plan.cells) - len(plan.missing)} of them stored already",
+            f"{len(plan.missing)} cells to run in {len(plan.blocks)} blocks, {plan.fits} fits",
+            *(f"  {strategy:<18}{by_strategy[strategy]:>6} cells" for strategy in sorted(by_strategy)),
+            f"about {timedelta(seconds=round(seconds / count))} with {count} workers on {', '.join(found)} ({grounds})",
+        ]
+    )
+
+
+def forget(suite: Suite, results: Path, only: Sequence[str], *, everything: bool) -> int:
+    """Drops the records that went wrong (or all) among those the filter keeps, and every damaged one; says how many."""
+    chosen = parse_only(only, suite)
+    with Store.open(results / suite.name) as store:
+        dropped = set(store.damaged())
+        store.delete(dropped)
+        frame = store.frame(suite.cells(chosen))
+        fine = [Status.DONE, Status.SKIPPED, "not_run"] if not everything else ["not_run"]
+        wrong = set(frame.loc[~frame.status.isin(list(map(str, fine))), "key"])
+        store.delete(wrong)
+    return len(dropped | wrong)
+
+
+def write_report(suite: Suite, results: Path) -> list[Path]:
+    """Writes leaderboard, page and figures beside the store."""
+    folder = results / suite.name
+    with Store.open(folder, create=False) as store:
+        frame = store.frame(suite.cells())
+    meta = report.Meta(
+        name=suite.name,
+        preset=suite.preset,
+        command=command_of(suite, results),
+        cards={name: DATASETS[name].card for name in suite.datasets},
+        description=suite.description,
+    )
+    return report.write(frame, meta, folder)
+
+
+def command_of(suite: Suite, results: Path) -> str:
+    """The command that makes this suite's results, whoever types it."""
+    words = ["tlbench", "run", suite.name, "--preset", suite.preset]
+    for plugin in suite.plugins:
+        words += ["--plugin", plugin]
+    if results != Path("results"):
+        words += ["--results", str(results)]
+    return shlex.join(words)
+
+
+def export_trials(suite: Suite, results: Path, url: str) -> int:
+    """Writes the trials of every stored cell into an Optuna storage; says how many studies."""
+    from tlbench import tune
+
+    with Store.open(results / suite.name, create=False) as store:
+        records = [record for record in store.records() if record.measurement.trials]
+    spaces = {name: STRATEGIES[name].space for name in {record.cell.strategy for record in records}}
+    return tune.export(records, spaces, url)
+
+
+def pretrained(name: str, out: Path, *, steps: int | None, seed: int) -> str:
+    """Trains an embedded backbone, tells how it goes once every hundred steps, and says what was written."""
+    from tlbench.backbones import pretrain
+
+    def say(now: pretrain.Progress) -> None:
+        if now.step % 100 == 0 or now.step == now.steps:
+            print(
+                f"step {now.step} of {now.steps}: loss {now.loss:.3f}, {now.accuracy:.1%} named rightly, "
+                f"{now.seconds:.0f} s",
+                flush=True,
+            )
+
+    recipe = pretrain.Recipe(seed=seed) if steps is None else pretrain.Recipe(seed=seed, steps=steps)
+    pretrain.pretrain(name, out, recipe=recipe, progress=say)
+    return f"{out / name}.safetensors and {out / name}.json are written"
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[Store]:
+    """The store of a folder for reading, or an empty one where nothing is stored yet."""
+    if (folder / "results.db").exists():
+        with Store.open(folder, create=False) as store:
+            yield store
+    else:
+        with tempfile.TemporaryDirectory() as empty, Store.open(empty) as store:
+            yield store

@@ -1,0 +1,120 @@
+"""What can be looked up? Listings, single cells and failures, as lines of text."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_plugin
+from tlbench.store import Store
+from tlbench.suite import Suite, available_suites, describe, fill_registries
+from tlbench.types import Record, TlbenchError
+
+MANY = 20  # cells named before the rest are counted
+
+
+def listing(kind: str, plugins: Sequence[str]) -> Iterator[str]:
+    """`name  what it is`, a line for each thing of a kind."""
+    if kind == "suites":
+        yield from (_line(name, describe(path)) for name, path in sorted(available_suites().items()))
+        return
+    fill_registries()
+    for plugin in plugins:
+        load_plugin(plugin)
+    if kind == "datasets":
+        yield from (_line(name, f"{d.card.classes:>3} classes  {d.card.summary}") for name, d in DATASETS.items())
+    elif kind == "strategies":
+        yield from (_line(name, _first_sentence(strategy)) for name, strategy in STRATEGIES.items())
+    else:
+        yield from (_line(name, _first_sentence(backbone)) for name, backbone in BACKBONES.items())
+        yield _line("timm:NAME", "A network of timm with random weights, or timm:NAME@FILE.safetensors.")
+
+
+def shown(prefix: str, results: Path) -> str:
+    """All that is stored of the one cell whose key or name starts so; a list of them where there are several.
+
+    Raises TlbenchError where there is none.
+    """
+    found = [(folder, record) for folder in _folders(results) for record in _found(folder, prefix)]
+    exact = [pair for pair in found if prefix in (pair[1].cell.name, pair[1].cell.key)]
+    if len(exact or found) == 1:
+        return _whole(*(exact or found)[0])
+    if not found:
+        raise TlbenchError(
+            f"no cell in {str(results)!r} has a key or name that starts with {prefix!r}; a name is "
+            "STRATEGY/BACKBONE/DATASET/BUDGET/SEED; see: tlbench failures SUITE, or the report"
+        )
+    lines = [f"{each.cell.key[:12]}  {each.cell.name}  {_outcome(each)}  ({folder.name})" for folder, each in found]
+    more = [f"and {len(lines) - MANY} more"] if len(lines) > MANY else []
+    return "\n".join([f"{len(found)} cells start with {prefix!r}; name one of them:", *lines[:MANY], *more])
+
+
+def failing(suite: Suite, results: Path) -> list[str]:
+    """Lines that name every cell which is neither done nor skipped, grouped by reason, and how to run them again."""
+    with Store.open(results / suite.name, create=False) as store:
+        frame = store.frame(suite.cells())
+    wrong = frame[~frame.status.isin(["done", "skipped"])]
+    lines = []
+    for (status, reason), cells in wrong.groupby(["status", "reason"]):
+        lines.append(f"{len(cells)} {status}{f': {reason}' if reason else ''}")
+        lines += [f"  {name}" for name in cells.name[:MANY]]
+        lines += [f"  and {len(cells) - MANY} more"] if len(cells) > MANY else []
+    if len(wrong):
+        lines.append(f"run them again: tlbench retry {suite.name} --preset {suite.preset}")
+    return lines
+
+
+def _whole(folder: Path, record: Record) -> str:
+    cell, found = record.cell, record.measurement
+    sections = {
+        "cell": {"name": cell.name, "key": cell.key, "folder": str(folder), **vars(cell), "effort": vars(cell.effort)},
+        "found": {
+            **{name: value for name, value in vars(found).items() if name not in ("metrics", "trials", "cost")},
+            "status": str(found.status),
+        },
+        "metrics": found.metrics,
+        "trials": {str(trial.get("number", i)): trial for i, trial in enumerate(found.trials)},
+        "cost": found.cost,
+        "provenance": vars(record.provenance),
+    }
+    again = f"run it again: tlbench retry {folder.name} --all " + " ".join(
+        f"--only {name}={getattr(cell, name)}" for name in ("strategy", "backbone", "dataset", "budget", "seed")
+    )
+    return "\n".join([*(line for name, table in sections.items() for line in _table(name, table)), again])
+
+
+def _table(name: str, table: dict[str, object]) -> list[str]:
+    return [name, *(f"  {key:<22} {_plain(value)}" for key, value in table.items())]
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    return json.dumps(value, default=str) if isinstance(value, dict | list | tuple) else str(value)
+
+
+def _outcome(record: Record) -> str:
+    score = record.measurement.score
+    return f"{record.measurement.status}" + (f", score {score:.3f}" if score is not None else "")
+
+
+def _found(folder: Path, prefix: str) -> list[Record]:
+    with Store.open(folder, create=False) as store:
+        return store.find(prefix)
+
+
+def _folders(results: Path) -> list[Path]:
+    folders = sorted(file.parent for file in results.glob("*/results.db"))
+    if not folders:
+        raise TlbenchError(f"nothing is stored in {str(results)!r}; run something first: tlbench run smoke")
+    return folders
+
+
+def _first_sentence(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name:<18} {text}"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
 
+from tlbench.datasets.holdout import stratified_by_hash
 from tlbench.datasets.mini.drawn import TEST, drawn
 from tlbench.datasets.raster import SIZE, quantised, sampled, uniform
 from tlbench.registry import register
 from tlbench.types import Arrays
 
 TEST_BAND = (0.35, 0.65)  # of a region's longer side
+POOL_PER_CLASS = 150  # patches of plain sky may be taken for copies of each other; at least 100 remain
 SMALLEST, LARGEST = 20, 36  # sides of a patch, in pixels of the photograph
 
 
@@ -130,7 +131,13 @@ def patches(
         return quantised(np.stack(cuts) * gain)
 
     middle, ends = (TEST_BAND,), ((0.0, TEST_BAND[0]), (TEST_BAND[1], 1.0))
-    return drawn(name, tuple(regions), lambda y, rng: draw(y, rng, ends), lambda y, rng: draw(y, rng, middle))
+    return drawn(
+        name,
+        tuple(regions),
+        lambda y, rng: draw(y, rng, ends),
+        draw_test=lambda y, rng: draw(y, rng, middle),
+        per_class=POOL_PER_CLASS,
+    )
 
 
 def _upright(photograph: np.ndarray, box: tuple[int, ...]) -> tuple[np.ndarray, bool]:
@@ -152,15 +159,3 @@ def _cut(region: np.ndarray, band: tuple[float, float], chance: np.ndarray) -> n
     y, x = np.broadcast_arrays(np.clip(at, 0, side - 1)[:, None], np.clip(at, 0, side - 1)[None, :])
     planes = np.ascontiguousarray(square.transpose(2, 0, 1))
     return sampled(planes, np.stack([y] * 3), np.stack([x] * 3)).transpose(1, 2, 0)
-
-
-def stratified_by_hash(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
-    """Which examples [n] are for testing: `count` in all, the first of each class in the order of sha256(content)."""
-    digests = [hashlib.sha256(row.tobytes() + b"tlbench").hexdigest() for row in x]
-    classes = np.unique(y)
-    chosen_rows = np.zeros(len(y), bool)
-    for place, label in enumerate(classes):
-        share = count // len(classes) + (place < count % len(classes))
-        rows = sorted(np.flatnonzero(y == label), key=lambda row: digests[row])
-        chosen_rows[rows[:share]] = True
-    return chosen_rows

@@ -1,0 +1,176 @@
+"""What becomes of a registered dataset between its function and the benchmark?
+
+It is checked, its test set capped, copies of test examples taken out of the pool, its fingerprint taken, and all of it
+kept on disk, the test labels in a file of their own that only `sealed_labels` opens.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import sys
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from tlbench.datasets import cache
+from tlbench.datasets.checks import check_every_class, checked, refuse
+from tlbench.datasets.duplicates import copies
+from tlbench.datasets.holdout import LARGEST_TEST, SMALLEST_TEST, stratified_by_hash
+from tlbench.datasets.seals import refuse_when_sealed, seal, sealed
+from tlbench.registry import DATASETS, Dataset
+from tlbench.types import Arrays, Card, TlbenchError, sha256
+
+__all__ = ["Loaded", "fingerprint", "load", "prepared", "seal", "sealed", "sealed_labels"]
+
+SOURCES_OF_CHANGE = ("numpy", "matplotlib", "pillow", "scikit-learn")  # packages that embedded datasets draw from
+
+log = logging.getLogger("tlbench")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A dataset as the benchmark sees it: everything but the test labels. Arrays are read-only."""
+
+    card: Card
+    pool_x: np.ndarray  # uint8 [N, H, W, 3], memory-mapped, or strings [N]
+    pool_y: np.ndarray  # int64 [N]
+    test_x: np.ndarray
+    class_names: tuple[str, ...]
+    groups: np.ndarray | None  # [N]
+    fingerprint: str  # hex sha256 of all arrays, test labels included
+    duplicates_removed: int  # pool examples that were copies of test examples
+    folder: Path
+
+    @property
+    def test_is_small(self) -> bool:
+        """Fewer than 500 test examples: reports flag it (PROTOCOL 1.2)."""
+        return len(self.test_x) < SMALLEST_TEST
+
+
+def load(name: str, root: str | Path) -> Loaded:
+    """The dataset of that name, from the cache under `root`/datasets or made now; safe for several processes at once.
+
+    A damaged cache is said (logger "tlbench") and made again. Raises TlbenchError for an unknown name, bad data, a disk
+    that refuses, and in a sealed process.
+    """
+    refuse_when_sealed(f"loading {name!r}")
+    dataset, root = DATASETS[name], Path(root)
+    folder = root / "datasets" / f"{name}-{_maker_version(dataset)[:16]}"
+    for _ in range(3):  # a third reading fails only when files are damaged as fast as they are written
+        try:
+            return _read(dataset.card, folder)
+        except FileNotFoundError:
+            pass
+        except cache.Damaged as damage:
+            log.warning("the cached dataset %r is damaged and is made again (%s)", name, damage)
+            cache.remove(folder)
+        _write(dataset, root, folder)
+    raise TlbenchError(f"the dataset cache {folder} is damaged again and again; check the disk or choose another root")
+
+
+def sealed_labels(loaded: Loaded) -> np.ndarray:
+    """Test labels [m] int64; for the scorer alone. Raises TlbenchError in a sealed process or when they are damaged."""
+    refuse_when_sealed(f"reading the test labels of {loaded.card.name!r}")
+    try:
+        labels = cache.read(loaded.folder, "test_y")
+    except (cache.Damaged, FileNotFoundError) as damage:
+        log.warning("the sealed labels of %r are damaged and are made again (%s)", loaded.card.name, damage)
+        cache.remove(loaded.folder)
+        again = load(loaded.card.name, loaded.folder.parent.parent)
+        if again.fingerprint != loaded.fingerprint:
+            refuse(loaded.card, "it came out differently when its damaged cache was made again; start the run anew")
+        labels = cache.read(again.folder, "test_y")
+    if labels is None:
+        refuse(loaded.card, f"there are no test labels in {loaded.folder}; delete that folder and run again")
+    return labels
+
+
+def prepared(arrays: Arrays, card: Card) -> tuple[Arrays, int]:
+    """Checked arrays with at most 10,000 test examples and no copies of them in the pool; and how many copies went."""
+    arrays = checked(arrays, card)
+    if len(arrays.test_y) > LARGEST_TEST:
+        kept = stratified_by_hash(arrays.test_x, arrays.test_y, LARGEST_TEST)
+        arrays = arrays._replace(test_x=arrays.test_x[kept], test_y=arrays.test_y[kept])
+    fresh = ~copies(arrays.pool_x, arrays.test_x)
+    groups = None if arrays.groups is None else arrays.groups[fresh]
+    arrays = arrays._replace(pool_x=arrays.pool_x[fresh], pool_y=arrays.pool_y[fresh], groups=groups)
+    check_every_class(arrays.pool_y, arrays.class_names, card)
+    return arrays, int(np.sum(~fresh))
+
+
+def fingerprint(arrays: Arrays) -> str:
+    """Hex sha256 of everything in the arrays; it is what identifies data."""
+    values = arrays._asdict()
+    names = values.pop("class_names")
+    return sha256([list(names), {key: cache.content(value) for key, value in values.items() if value is not None}])
+
+
+def _read(card: Card, folder: Path) -> Loaded:
+    facts = cache.facts(folder)
+    pool_x, pool_y, test_x = (cache.read(folder, part) for part in ("pool_x", "pool_y", "test_x"))
+    if pool_x is None or pool_y is None or test_x is None:
+        raise cache.Damaged(f"{folder}: an array is missing from its manifest")
+    return Loaded(
+        card=card,
+        pool_x=pool_x,
+        pool_y=pool_y,
+        test_x=test_x,
+        class_names=tuple(facts["class_names"]),
+        groups=cache.read(folder, "groups"),
+        fingerprint=facts["fingerprint"],
+        duplicates_removed=facts["duplicates_removed"],
+        folder=folder,
+    )
+
+
+def _write(dataset: Dataset, root: Path, folder: Path) -> None:
+    arrays, removed = prepared(_made(dataset, root), dataset.card)
+    facts = {
+        "class_names": list(arrays.class_names),
+        "fingerprint": fingerprint(arrays),
+        "duplicates_removed": removed,
+    }
+    values = arrays._asdict()
+    del values["class_names"]
+    cache.write(folder, {key: value for key, value in values.items() if value is not None}, facts)
+
+
+def _made(dataset: Dataset, root: Path) -> Arrays:
+    try:
+        return dataset.make(root)
+    except TlbenchError:
+        raise
+    except Exception as error:
+        place = f"{dataset.__module__}.{dataset.__qualname__}"
+        raise TlbenchError(f"dataset {dataset.card.name!r}: {place} failed: {type(error).__name__}: {error}") from error
+
+
+def _maker_version(dataset: Dataset) -> str:
+    """Hex sha256 of the code and the packages that the arrays come from: other code, another cache folder."""
+    home = Path(__file__).parent
+    ours = [path.read_bytes().hex() for path in sorted(home.rglob("*.py"))]
+    return sha256([ours, _source(dataset), [_package(name) for name in SOURCES_OF_CHANGE]])
+
+
+def _source(dataset: Dataset) -> str:
+    try:
+        module = inspect.getsourcefile(sys.modules[dataset.__module__])
+        return Path(module or "").read_text()
+    except (TypeError, OSError, KeyError):
+        try:
+            return inspect.getsource(inspect.unwrap(dataset.make))
+        except (TypeError, OSError) as error:
+            problem = f"the source of its function cannot be read ({error}); define it in a file"
+            raise TlbenchError(f"dataset {dataset.card.name!r}: {problem}") from error
+
+
+@lru_cache(maxsize=16)
+def _package(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "none"

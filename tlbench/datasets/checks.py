@@ -1,0 +1,89 @@
+"""Is what a dataset function returned what its card promises?"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import numpy as np
+
+from tlbench.types import Arrays, Card, TlbenchError
+
+
+def checked(arrays: Arrays, card: Card) -> Arrays:
+    """The arrays with int64 labels. Raises TlbenchError that names the dataset and the place."""
+    names = tuple(str(name) for name in arrays.class_names)
+    _check_classes(names, card)
+    check_inputs = _check_images if card.modality == "image" else _check_strings
+    for part, x in (("pool_x", arrays.pool_x), ("test_x", arrays.test_x)):
+        check_inputs(np.asarray(x), part, card)
+    if card.modality == "image" and arrays.pool_x.shape[1:] != arrays.test_x.shape[1:]:
+        refuse(
+            card, f"pool images are {arrays.pool_x.shape[1:]} and test images {arrays.test_x.shape[1:]}; resize them"
+        )
+    pool_y = _labels(arrays.pool_y, arrays.pool_x, "pool", card)
+    test_y = _labels(arrays.test_y, arrays.test_x, "test", card)
+    check_every_class(pool_y, names, card)
+    groups = None if arrays.groups is None else np.asarray(arrays.groups)
+    if groups is not None and groups.shape != pool_y.shape:
+        refuse(card, f"groups has shape {groups.shape}; it needs one entry for each of {len(pool_y)} pool examples")
+    return Arrays(np.asarray(arrays.pool_x), pool_y, np.asarray(arrays.test_x), test_y, names, groups)
+
+
+def check_every_class(pool_y: np.ndarray, names: tuple[str, ...], card: Card) -> None:
+    """Raises TlbenchError that names the classes without a pool example."""
+    missing = [names[label] for label in np.flatnonzero(np.bincount(pool_y, minlength=len(names)) == 0)]
+    if missing:
+        shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
+        refuse(card, f"no pool example of class {shown}; remove the class or add examples")
+
+
+def refuse(card: Card, problem: str) -> NoReturn:
+    raise TlbenchError(f"dataset {card.name!r}: {problem}")
+
+
+def _check_classes(names: tuple[str, ...], card: Card) -> None:
+    if len(names) < 2:
+        refuse(card, f"it has one class only ({', '.join(names) or 'none'}); classification needs two or more")
+    if len(names) != card.classes:
+        refuse(card, f"its card says {card.classes} classes and its function named {len(names)}; make them equal")
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        refuse(card, f"two classes are called {twice[0]!r}; rename one of them")
+
+
+def _check_images(x: np.ndarray, part: str, card: Card) -> None:
+    if x.dtype == object:
+        bad = next((i for i, image in enumerate(x) if getattr(image, "ndim", 0) != 3), 0)
+        refuse(
+            card, f"{part}[{bad}] is unreadable or has a size of its own; give uint8 images of one size [N, H, W, 3]"
+        )
+    if x.dtype.kind == "f":
+        bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))
+        if len(bad):
+            refuse(card, f"{part}[{bad[0]}] holds NaN or infinity ({len(bad)} such examples); repair or remove them")
+    if x.dtype != np.uint8 or x.ndim != 4 or x.shape[-1] != 3:
+        refuse(card, f"{part} is {x.dtype} {list(x.shape)}; give raw uint8 pixels [N, H, W, 3]")
+    if 0 in x.shape:
+        refuse(card, f"{part} has shape {list(x.shape)}: there is nothing in it")
+
+
+def _check_strings(x: np.ndarray, part: str, card: Card) -> None:
+    if x.ndim != 1 or len(x) == 0:
+        refuse(card, f"{part} has shape {list(x.shape)}; give strings [N], at least one")
+    bad = [i for i, text in enumerate(x) if not isinstance(text, str) or not text.strip()]
+    if bad:
+        refuse(card, f"{part}[{bad[0]}] is {x[bad[0]]!r}, not a text ({len(bad)} such examples); repair or remove them")
+
+
+def _labels(y: np.ndarray, x: np.ndarray, part: str, card: Card) -> np.ndarray:
+    y = np.asarray(y)
+    if y.shape != (len(x),):
+        refuse(card, f"{part}_y has shape {list(y.shape)} for {len(x)} examples; give one label for each")
+    if y.dtype.kind == "f" and np.isnan(y).any():
+        refuse(card, f"{part}_y[{int(np.argmax(np.isnan(y)))}] is NaN; every example needs a label")
+    if y.dtype.kind not in "iu":
+        refuse(card, f"{part}_y is {y.dtype}; give whole numbers from 0 to {card.classes - 1}")
+    wrong = np.flatnonzero((y < 0) | (y >= card.classes))
+    if len(wrong):
+        refuse(card, f"{part}_y[{wrong[0]}] is {y[wrong[0]]}; labels run from 0 to {card.classes - 1}")
+    return y.astype(np.int64)

@@ -1,0 +1,86 @@
+"""Which pool examples are copies of test examples? (PROTOCOL 1.2)"""
+
+from __future__ import annotations
+
+import unicodedata
+
+import numpy as np
+
+HASH_BITS = 6  # largest Hamming distance of two difference hashes of near copies
+CORRELATION = 0.99  # least correlation of their thumbnails, when these have some contrast
+CONTRAST = 8.0  # least standard deviation of such a thumbnail, in grey levels
+FLAT_DIFFERENCE = 1.5  # largest root mean square difference of thumbnails that have none
+THUMBNAIL = 16
+PAIRS_AT_ONCE = 20_000
+
+
+def copies(pool: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Which pool examples [n] equal a test example, or nearly: uint8 images [n, H, W, 3] or strings [n]."""
+    if pool.dtype != np.uint8:
+        known = {normalised(text) for text in test}
+        return np.array([normalised(text) in known for text in pool], bool)
+    known = {image.tobytes() for image in test}
+    equal = np.array([image.tobytes() in known for image in pool], bool)
+    return equal | _near(pool, test)
+
+
+def normalised(text: str) -> str:
+    """A text without case, punctuation and spacing (Unicode NFKC)."""
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return " ".join("".join(char if char.isalnum() else " " for char in folded).split()) or text
+
+
+def difference_hash(images: np.ndarray) -> np.ndarray:
+    """64 bits [n] uint64 of images [n, H, W, 3]: is a cell of an 8 x 9 grid darker than its right neighbour?"""
+    grey = _shrunk(images.astype(np.float32).sum(-1, keepdims=True), 8, 9)[..., 0]
+    bits = np.packbits((grey[:, :, :-1] < grey[:, :, 1:]).reshape(len(images), 64), axis=1)
+    return np.ascontiguousarray(bits).view(np.uint64)[:, 0]
+
+
+def _near(pool: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Pool images whose hash is near a test image's and whose thumbnail shows the same.
+
+    The hash alone would condemn honest pictures of one drawn class; so the thumbnails must correlate, up to brightness
+    and contrast, or, where both are flat, agree level by level.
+    """
+    near = np.zeros(len(pool), bool)
+    pool_hash, test_hash = difference_hash(pool), difference_hash(test)
+    small_pool, small_test = _thumbnails(pool), _thumbnails(test)
+    step = max(1, PAIRS_AT_ONCE * 100 // len(pool))
+    for start in range(0, len(test), step):
+        distance = np.bitwise_count(test_hash[start : start + step, None] ^ pool_hash[None, :])
+        test_rows, pool_rows = np.nonzero(distance <= HASH_BITS)
+        for at in range(0, len(pool_rows), PAIRS_AT_ONCE):
+            rows = pool_rows[at : at + PAIRS_AT_ONCE]
+            near[rows] |= _alike(small_pool[rows], small_test[start + test_rows[at : at + PAIRS_AT_ONCE]])
+    return near
+
+
+def _alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Do thumbnails [n, d] show the same, pair by pair?"""
+    flat = np.sqrt(((a - b) ** 2).mean(1)) <= FLAT_DIFFERENCE
+    a, b = a - a.mean(1, keepdims=True), b - b.mean(1, keepdims=True)
+    spread_a, spread_b = np.sqrt((a * a).mean(1)), np.sqrt((b * b).mean(1))
+    correlated = (a * b).mean(1) >= CORRELATION * spread_a * spread_b
+    return flat | (correlated & (np.minimum(spread_a, spread_b) >= CONTRAST))
+
+
+def _thumbnails(images: np.ndarray) -> np.ndarray:
+    parts = [
+        _shrunk(images[at : at + 1024].astype(np.float32), THUMBNAIL, THUMBNAIL) for at in range(0, len(images), 1024)
+    ]
+    return np.concatenate(parts).reshape(len(images), -1)
+
+
+def _shrunk(images: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Images [n, H, W, c] averaged over a grid of height x width cells; small ones are enlarged first."""
+    for axis, cells in ((1, height), (2, width)):
+        if images.shape[axis] < cells:
+            images = np.repeat(images, -(-cells // images.shape[axis]), axis=axis)
+        side = images.shape[axis]
+        starts = np.arange(cells) * side // cells
+        sizes = np.diff(np.append(starts, side)).astype(np.float32)
+        shape = [1] * images.ndim
+        shape[axis] = cells
+        images = np.add.reduceat(images, starts, axis=axis) / sizes.reshape(shape)
+    return images

@@ -18,6 +18,7 @@ from tlbench.types import TlbenchError
 TINY = Recipe(
     steps=160,
     batch_size=48,
+    lr=2e-3,
     warmup=10,
     characters=6,
     fonts=("cmr10", "cmss10", "cmtt10"),

@@ -7,15 +7,10 @@ from torch import Tensor
 
 from tlbench import rng, space
 from tlbench.backbones.base import Backbone
-from tlbench.backbones.glyph import GlyphCNN, GlyphViT, cnn, drawn, vit
 from tlbench.engine import Lane, Network, Pack
 from tlbench.strategies.base import Strategy
 
 CLASSES = 4
-
-
-def untrained(name: str) -> Backbone:
-    return GlyphViT(drawn(vit, 0)) if name == "glyph_vit" else GlyphCNN(drawn(cnn, 0))
 
 
 def network(strategy: Strategy, backbone: Backbone, hp: space.Hyperparameters, *, rows: int = 48) -> tuple[Network, Tensor]:

@@ -17,7 +17,7 @@ import platformdirs
 from tlbench import backbones, executors, provenance
 from tlbench.block import Outcome
 from tlbench.datasets import base
-from tlbench.datasets.splits import folds, nested_budgets
+from tlbench.datasets.splits import Budget, folds, nested_budgets, seed
 from tlbench.fits import Block, Job
 from tlbench.registry import STRATEGIES
 from tlbench.scorer import Scorer, seal
@@ -36,19 +36,12 @@ class Progress(Protocol):
     def finish(self) -> None: ...
 
 
-class Draw(NamedTuple):
-    """The labelled rows of one cell."""
-
-    rows: np.ndarray  # [n] rows of the pool
-    short_classes: int
-
-
 @dataclass(frozen=True)
 class Prepared:
     """A dataset with everything that is drawn from it before training."""
 
     loaded: base.Loaded
-    draws: dict[tuple[int, int], Draw]  # by (budget, seed)
+    draws: dict[tuple[int, int], Budget]  # by (budget, seed)
     used: np.ndarray  # [N] sorted rows of the pool that any budget uses
 
     def scorer(self) -> Scorer:
@@ -60,8 +53,9 @@ class Prepared:
         draw = self.draws[cell.budget, cell.seed]
         y = np.asarray(self.loaded.pool_y)[draw.rows]
         groups = None if self.loaded.groups is None else np.asarray(self.loaded.groups)[draw.rows]
-        halves = folds(y, cell.budget, cell.effort.folds, dataset=cell.dataset, s=cell.seed, groups=groups)
-        return Job(cell, np.searchsorted(self.used, draw.rows), y, tuple(halves))
+        fold_seed = seed("folds", dataset=cell.dataset, s=cell.seed, budget=cell.budget)
+        parts = folds(y, cell.budget, fold_seed=fold_seed, rule=cell.effort.folds, groups=groups)
+        return Job(cell, np.searchsorted(self.used, draw.rows), y, tuple(parts))
 
 
 class Plan(NamedTuple):
@@ -203,8 +197,9 @@ def _prepared(suite: Suite, name: str) -> Prepared:
     loaded = base.load(name, cache())
     draws = {}
     for s in suite.seeds:
-        for budget, draw in nested_budgets(loaded.pool_y, suite.budgets, dataset=name, s=s, groups=loaded.groups).items():
-            draws[budget, s] = Draw(draw.rows, draw.short_classes)
+        split_seed = seed("split", dataset=name, s=s)
+        drawn = nested_budgets(loaded.pool_y, suite.budgets, split_seed=split_seed, groups=loaded.groups)
+        draws.update({(budget, s): draw for budget, draw in drawn.items()})
     return Prepared(loaded, draws, np.unique(np.concatenate([draw.rows for draw in draws.values()])))
 
 

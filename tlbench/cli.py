@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from tlbench import __version__
 from tlbench.types import TlbenchError
 
 if TYPE_CHECKING:
@@ -59,6 +60,19 @@ class Kind(StrEnum):
     DATASETS = "datasets"
     BACKBONES = "backbones"
     SUITES = "suites"
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"tlbench {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Say which.")] = False,
+) -> None:
+    pass
 
 
 @app.command()

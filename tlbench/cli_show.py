@@ -12,6 +12,7 @@ from tlbench.store import Store
 from tlbench.suite import Suite, available_suites, describe, fill_registries
 from tlbench.types import Record, TlbenchError
 
+AXES = ("strategy", "backbone", "dataset", "budget", "seed")
 MANY = 20  # cells named before the rest are counted
 
 
@@ -79,9 +80,8 @@ def _whole(folder: Path, record: Record) -> str:
         "cost": found.cost,
         "provenance": vars(record.provenance),
     }
-    again = f"run it again: tlbench retry {folder.name} --all " + " ".join(
-        f"--only {name}={getattr(cell, name)}" for name in ("strategy", "backbone", "dataset", "budget", "seed")
-    )
+    axes = " ".join(f"--only {axis}={getattr(cell, axis)}" for axis in AXES)
+    again = f"run it again, with the --preset and --plugin it had: tlbench retry {folder.name} --all {axes}"
     return "\n".join([*(line for name, table in sections.items() for line in _table(name, table)), again])
 
 

@@ -12,13 +12,13 @@ from markupsafe import Markup
 
 from tlbench.report import page_cells, page_costs, page_tables
 from tlbench.report.meta import Meta
-from tlbench.report.plot_ink import GRID, INK, PAPER, SOFT
+from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
 from tlbench.report.ranking import Ranking
 from tlbench.report.transfer import Transfer
 
 TEMPLATES = Path(__file__).parent / "templates"
-PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)"}
+PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)", COLORS[0]: "var(--blue)"}
 
 
 def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Meta, drawn: Sequence[Picture]) -> str:
@@ -29,6 +29,8 @@ def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Met
     pairs = int((~pd.isna(transfer.datasets.low)).sum())
     return _environment().get_template("page.html").render(
         meta=meta,
+        without=page_tables.without,
+        backbones=sorted({backbone for _, backbone in grid.rows}),
         counts=sorted(grid.frame.status.value_counts().items()),
         seeds=len(grid.seeds),
         datasets=len(grid.datasets),

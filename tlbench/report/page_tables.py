@@ -11,6 +11,7 @@ import pandas as pd
 from tlbench.metrics import LOWER_IS_BETTER, METRICS
 from tlbench.report.numbers import NONE, amount, half_width, percent, signed, with_interval
 from tlbench.report.plot_heat import columns_by_group, gain_text
+from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Choice, Ranking
 from tlbench.report.tables import cost_medians, printed
 from tlbench.report.transfer import HELPS, HURTS, Transfer, verdict
@@ -27,6 +28,12 @@ class Field(NamedTuple):
 class Table(NamedTuple):
     columns: Sequence[str]
     rows: Sequence[Sequence[Field]]
+
+
+def without(table: Table, column: str) -> Table:
+    """The same table without one column."""
+    keep = [i for i, name in enumerate(table.columns) if name != column]
+    return Table([table.columns[i] for i in keep], [[row[i] for i in keep] for row in table.rows])
 
 
 class Answer(NamedTuple):
@@ -91,7 +98,7 @@ def harmed(ranking: Ranking, transfer: Transfer) -> list[tuple[str, list[str]]]:
             for d, name in enumerate(ranking.grid.datasets)
             if verdict(transfer.datasets, t, d) == HURTS
         ]
-        found += [(label(ranking, row), datasets)] if datasets else []
+        found += [(name_of(ranking.grid, row), datasets)] if datasets else []
     return found
 
 
@@ -115,22 +122,18 @@ def metrics(ranking: Ranking) -> Table:
     return Table(["strategy", "backbone", *arrows, "cells"], rows)
 
 
-def label(ranking: Ranking, row: int) -> str:
-    return " · ".join(ranking.grid.rows[row])
-
-
 def _answer(ranking: Ranking, choice: Choice, flops: np.ndarray) -> Answer:
     candidates = (choice.best, *choice.tied)
     priced = [row for row in candidates if not np.isnan(flops[row])]
     cheapest = min(priced, key=lambda row: (flops[row], ranking.grid.rows[row]), default=None)
     return Answer(
         budget=choice.budget,
-        best=label(ranking, choice.best),
+        best=name_of(ranking.grid, choice.best),
         score=with_interval(choice.mean, choice.best),
-        tied=tuple(label(ranking, row) for row in choice.tied),
+        tied=tuple(name_of(ranking.grid, row) for row in choice.tied),
         cheapest=""
         if cheapest is None
-        else f"{label(ranking, cheapest)} ({amount(float(flops[cheapest]))} FLOP a fit)",
+        else f"{name_of(ranking.grid, cheapest)} ({amount(float(flops[cheapest]))} FLOP a fit)",
         sure=choice.sure,
     )
 

@@ -19,7 +19,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 }
 
 const section = document.getElementById("cells");
-section.addEventListener("toggle", () => {
+const fill = () => {
   if (!section.open || section.dataset.ready) return;
   section.dataset.ready = "yes";
   const { suite, preset, cells: { levels, columns } } = JSON.parse(document.getElementById("data").textContent);
@@ -62,4 +62,6 @@ section.addEventListener("toggle", () => {
   more.addEventListener("click", grow);
   input.addEventListener("input", find);
   find();
-});
+};
+section.addEventListener("toggle", fill);
+fill();

@@ -1,0 +1,190 @@
+"""Does `write` give the same bytes for the same cells, hide nothing, and let no name speak as markup?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from report_simulation import mark, meta, simulate
+
+from tlbench import report
+from tlbench.report import page_cells
+from tlbench.report.scores import grid
+from tlbench.store_frame import frame as frame_of
+from tlbench.types import Cell, Measurement, Provenance, Record, Status
+
+EVIL = "<script>alert(1)</script>$x$|&\"'"
+
+
+def small(**changes: object) -> pd.DataFrame:
+    frame = simulate(**changes)  # type: ignore[arg-type]
+    return frame[frame.dataset.isin(["digits", "count", "distance", "texture", "symmetry", "hebrew"])]
+
+
+def digests(files: list[Path]) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("report")
+    report.write(small(), meta(), folder)
+    return folder
+
+
+class Words(HTMLParser):
+    """Tags that open, and the text between them."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_order_of_the_cells_changes_no_byte_of_any_file(out: Path, tmp_path: Path) -> None:
+    shuffled = small().sample(frac=1, random_state=np.random.Generator(np.random.PCG64(5)))
+    again = digests(report.write(shuffled, meta(), tmp_path))
+    assert again == digests([file for file in out.rglob("*.*") if file.is_file()])
+    assert {"leaderboard.md", "leaderboard.csv", "costs.csv", "report.html", "scores.svg", "scores.png"} <= set(again)
+
+
+def test_the_page_asks_nobody_for_anything(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    for _, attributes in Words(page).tags:
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith("#"), attributes
+    assert not re.search(r"@import|url\((?!#)", page)
+
+
+def test_every_hole_is_on_the_page_with_its_reason_and_a_command(out: Path) -> None:
+    text = Words((out / "report.html").read_text()).text
+    for said in (
+        "no answer within 60 s",
+        "RuntimeError: shapes <3> & <4>",
+        "needs three classes",
+        "loss was not finite",
+    ):
+        assert said in text
+    assert "tlbench retry few_shot_vision --preset lite --only strategy=adapter" in text
+    assert "tlbench run few_shot_vision --preset lite --only strategy=partial_freeze" in text
+
+
+def test_holes_are_in_the_coverage_map(out: Path) -> None:
+    tags = Words((out / "report.html").read_text()).tags
+    marks = {attributes.get("class") for tag, attributes in tags if tag == "td"}
+    assert {"done", "failed", "skipped", "not_run"} <= marks
+
+
+def test_names_of_plugins_are_text_and_nothing_else(tmp_path: Path) -> None:
+    frame = small(strategies=8)
+    frame["strategy"] = frame.strategy.replace("lora", EVIL)
+    mark(frame, frame.strategy.eq(EVIL) & frame.dataset.eq("digits") & frame.seed.eq(0), "failed", f"{EVIL} in reason")
+    files = report.write(frame, meta(description=EVIL, command=f"tlbench run {EVIL}"), tmp_path)
+    page = (tmp_path / "report.html").read_text()
+    assert "<script>alert" not in page and EVIL in Words(page).text
+    assert sum(tag == "script" for tag, _ in Words(page).tags) == 2  # the data and the page's own
+    assert not any("<script" in file.read_text() for file in files if file.suffix in {".svg", ".md"})
+    row = next(line for line in (tmp_path / "leaderboard.md").read_text().splitlines() if "alert" in line)
+    assert len(re.findall(r"(?<!\\)\|", row)) == 18
+
+
+def test_the_cells_of_the_page_are_the_cells_of_the_frame(out: Path) -> None:
+    page = (out / "report.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    assert found
+    packed = json.loads(found[1])["cells"]
+    frame = small()
+    assert {len(column) for column in packed["columns"].values()} == {len(frame)}
+    assert sum(x is None for x in packed["columns"]["score"]) == frame.score.isna().sum()
+
+
+def test_a_command_survives_the_shell() -> None:
+    frame = small(strategies=4)
+    frame["strategy"] = frame.strategy.replace("linear_probe", "it's $HOME; rm")
+    mark(frame, frame.strategy.eq("it's $HOME; rm") & frame.dataset.eq("digits"), "failed", "no")
+    found, _ = page_cells.holes(grid(frame), meta())
+    command = next(hole.command for hole in found if hole.command)
+    printed = subprocess.run(["bash", "-c", command.replace("tlbench", "printf '%s\\n'", 1)], capture_output=True)
+    assert "strategy=it's $HOME; rm" in printed.stdout.decode().splitlines()
+
+
+def test_every_figure_is_there_twice_and_says_no_date(out: Path) -> None:
+    names = {"label_curves", "label_curves_by_dataset", "scores", "transfer_gain", "score_against_cost"}
+    for suffix in ("svg", "png"):
+        assert {file.stem for file in (out / "figures").glob(f"*.{suffix}")} == names
+    assert not any("<dc:date>" in file.read_text() for file in out.rglob("*.svg"))
+
+
+def test_seconds_stay_out_of_the_leaderboards(out: Path, tmp_path: Path) -> None:
+    slower = small().assign(tune_seconds=1e5, fit_seconds=1e5, peak_memory_mb=1e5, finished="2031", width=9)
+    one, other = digests(list(out.glob("*.*"))), digests(report.write(slower, meta(), tmp_path))
+    changed = {name for name in one if one[name] != other[name]}
+    assert changed == {"costs.csv", "report.html"}
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_report_of_few_seeds_says_what_it_cannot_say(tmp_path: Path, seeds: int) -> None:
+    report.write(small(seeds=seeds, strategies=3, holes=False), meta(), tmp_path)
+    text = Words((tmp_path / "report.html").read_text()).text
+    assert ("no interval" in text) == (seeds == 1)
+    assert ("One split seed" in text) == (seeds == 1)
+
+
+def test_a_suite_that_has_not_started_is_a_page_of_holes(tmp_path: Path) -> None:
+    frame = small(strategies=3)
+    mark(frame, frame.strategy.ne(""), "not_run", "")
+    report.write(frame, meta(), tmp_path)
+    text = Words((tmp_path / "report.html").read_text()).text
+    assert "No strategy is complete yet" in text
+
+
+def test_the_stores_frame_is_a_reports_frame(tmp_path: Path) -> None:
+    cells = [Cell(d, "glyph_vit", s, k, 0) for d in ("a", "b") for s in ("lora", "from_scratch") for k in (2, 5)]
+    done = Measurement(Status.DONE, score=0.5, floor=0.1, labels=20, cost={"train_flops": 1e9})
+    frame = frame_of([Record(cell, done, Provenance(packages={"torch": "2"})) for cell in cells[:-1]], cells)
+    report.write(frame, meta(cards={}), tmp_path)
+    assert "incomplete: 1 of 4 cells not run" in (tmp_path / "leaderboard.md").read_text()
+
+
+def test_a_browser_sorts_and_finds(out: Path, tmp_path: Path) -> None:
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if not chromium:
+        pytest.skip("no chromium to open the page with")
+    act = """<script>
+    const cells = document.getElementById("cells"), table = document.querySelector("table.sortable");
+    cells.open = true;
+    setTimeout(() => {
+      const find = cells.querySelector("input");
+      find.value = "adapter count timed"; find.dispatchEvent(new Event("input"));
+      table.tHead.rows[0].cells[0].firstChild.click(); table.tHead.rows[0].cells[0].firstChild.click();
+      const ranks = [...table.tBodies[0].rows].map(row => row.cells[0].textContent).join(" ");
+      document.title = cells.querySelectorAll("tbody tr").length + " found; " + ranks;
+    }, 100);</script></body>"""
+    page = tmp_path / "page.html"
+    page.write_text((out / "report.html").read_text().replace("</body>", act))
+    command = [
+        chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+        "--virtual-time-budget=2000", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", page.as_uri(),
+    ]  # fmt: skip
+    dumped = subprocess.run(command, capture_output=True, timeout=120).stdout.decode()
+    title = re.search(r"<title>(.*?)</title>", dumped, re.DOTALL)
+    assert title, dumped[:500]
+    found, ranks = title[1].split("; ")
+    assert found == "9 found"
+    numbers = [int(rank) for rank in ranks.split() if rank != "–"]
+    assert numbers == sorted(numbers, reverse=True)

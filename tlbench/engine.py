@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from tlbench import rng
 from tlbench.space import Hyperparameters, dynamic, static
@@ -66,11 +68,14 @@ class Pack:
         self.width = width(strategy, network, len(lanes[0].rows))
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
+        self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
         strategy.prepare(self.task(0), self.static)
 
     def start(self) -> None:
         """Gives every lane its first state."""
-        self.states = self._run(fused(self._init), range(len(self.lanes)))
+        with Operations() as counted:
+            self.states = self._run(fused(self._init), range(len(self.lanes)))
+        self.init_flops = counted.total // len(self.lanes)
 
     def advance(self, until: int) -> None:
         """Steps every lane until its clock shows `until`; lanes may have come in at different times."""
@@ -119,21 +124,15 @@ class Pack:
         """One lane's task, as its strategy sees it."""
         return self._task(self._entry(lane)[0])
 
-    def flops(self) -> tuple[int, int]:
-        """Floating-point operations of one lane's (init, step), counted on the first lane alone."""
-        entry = self._entry(0)
-        with FlopCounterMode(display=False) as starting:
-            state = self._init(*entry)
-        with FlopCounterMode(display=False) as stepping:
-            self._step(*entry, state, torch.zeros_like(entry[2]))
-        return starting.get_total_flops(), stepping.get_total_flops() if self.strategy.trains else 0
-
     def _steps(self, clock: int, until: int) -> Callable[..., State]:
         call = fused(self._step)
 
         def run(data: dict, values: dict, key: Tensor, state: State) -> State:
             for i in range(clock, until):
-                state = call(data, values, key, state, torch.full_like(key, i))
+                with Operations() if self.step_flops == 0 else nullcontext() as counted:
+                    state = call(data, values, key, state, torch.full_like(key, i))
+                if counted is not None:
+                    self.step_flops = counted.total // len(key)
             return state
 
         return run
@@ -186,6 +185,26 @@ class Pack:
                 self.width = len(chunk) // 2
                 log.warning("%s: memory ran out; going on with %d lanes at once", self.strategy.name, self.width)
         return results
+
+
+class Operations(TorchDispatchMode):
+    """Counts the floating-point operations of matrix products and convolutions inside it, as torch's registry has them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Keeps torch from wrapping the next method for its compiler, whose import takes seconds."""
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
 
 
 def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:

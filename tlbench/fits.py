@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from tlbench import backbones, features, space
-from tlbench.engine import Lane, Network, Pack
+from tlbench.engine import Lane, Network, Operations, Pack
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
 from tlbench.types import Cell, TaskShape
@@ -71,6 +71,7 @@ class Bench:
         self.backbone = backbones.get(block.backbone)
         self._scratch = self.backbone.scratch()
         self._networks: dict[str, Network] = {}
+        self._prefix_flops: dict[str, int] = {}
 
     def tap(self, hp: space.Hyperparameters) -> str:
         return self.backbone.resolve(self.strategy.tap_for(space.static(self.space, hp)))
@@ -84,6 +85,15 @@ class Bench:
                 self._bank(tap, pool, "pool"), tail, scratch, block.shape.num_classes, block.flips
             )
         return self._networks[tap]
+
+    def prefix_flops(self, tap: str) -> int:
+        """Floating-point operations of bringing one raw input to the tap."""
+        if tap not in self._prefix_flops:
+            raw = torch.from_numpy(np.load(self.block.test_x, mmap_mode="r")[:1].copy()).to(self.block.device)
+            with torch.no_grad(), Operations() as counted:
+                self.backbone.prefix(tap).to(self.block.device)(raw)
+            self._prefix_flops[tap] = counted.total
+        return self._prefix_flops[tap]
 
     def test(self, tap: str) -> Tensor:
         """Activations of the test inputs [m, ...]."""
@@ -124,23 +134,24 @@ class Fits:
 
     def advance(self, until: int) -> None:
         """Trains every lane until its clock shows `until`."""
-        for pack, group, step_flops in self.packs:
-            before = pack.done[0] if pack.done else until
-            self._charge(lambda p=pack: p.advance(until), group, (until - before) * step_flops)
+        for pack, group in self.packs:
+            before = pack.done[0]
+            self._charge(lambda p=pack: p.advance(until), group)
+            self._count(group, (until - before) * pack.step_flops)
 
     def keep(self, trials: Sequence[Trial]) -> None:
         """Drops the lanes of every other trial."""
         alive, kept = {id(trial) for trial in trials}, []
-        for pack, group, step_flops in self.packs:
+        for pack, group in self.packs:
             chosen = [i for i, fit in enumerate(group) if id(fit.trial) in alive]
             if chosen:
                 pack.keep(chosen)
-                kept.append((pack, [group[i] for i in chosen], step_flops))
+                kept.append((pack, [group[i] for i in chosen]))
         self.packs = kept
 
     def out_of_fold(self) -> Iterator[tuple[Fit, np.ndarray]]:
         """Each lane's logits [v, C] on the rows held out from it."""
-        for pack, group, _ in self.packs:
+        for pack, group in self.packs:
             rows = [torch.from_numpy(fit.job.rows[fit.held_out]) for fit in group]
             logits: list[Tensor] = []
             self._charge(lambda p=pack, r=rows: logits.extend(p.predict_rows(r)), group)
@@ -148,27 +159,32 @@ class Fits:
 
     def on_test(self) -> Iterator[tuple[Fit, np.ndarray, Pack, int]]:
         """Each lane's logits [m, C] on the test inputs, with its pack and place there."""
-        for pack, group, _ in self.packs:
+        for pack, group in self.packs:
             logits = pack.predict(self.bench.test(self.bench.tap(group[0].trial.params)))
             yield from ((fit, each.numpy(), pack, i) for i, (fit, each) in enumerate(zip(group, logits, strict=True)))
 
-    def _started(self, group: list[Fit]) -> tuple[Pack, list[Fit], int]:
-        effort = group[0].job.cell.effort
+    def _started(self, group: list[Fit]) -> tuple[Pack, list[Fit]]:
+        effort, tap = group[0].job.cell.effort, self.bench.tap(group[0].trial.params)
         lanes = [
             Lane(fit.trial.params, _tensor(fit.job.rows[fit.train]), _tensor(fit.job.y[fit.train]), fit.seed)
             for fit in group
         ]
-        network = self.bench.network(self.bench.tap(group[0].trial.params))
-        pack = Pack(self.bench.strategy, network, lanes, steps=effort.steps, batch_size=effort.batch_size)
-        init_flops, step_flops = pack.flops()
-        self._charge(pack.start, group, init_flops)
-        return pack, group, step_flops
+        pack = Pack(
+            self.bench.strategy, self.bench.network(tap), lanes, steps=effort.steps, batch_size=effort.batch_size
+        )
+        self._charge(pack.start, group)
+        self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
+        return pack, group
 
-    def _charge(self, action: Callable[[], Any], group: Sequence[Fit], flops: int = 0) -> None:
-        """Does it, and writes seconds (shared among the lanes) and operations (of each lane) on the bill."""
-        seconds = timed(action) / max(1, len(group))
+    def _charge(self, action: Callable[[], Any], group: Sequence[Fit]) -> None:
+        """Does it, and writes its seconds on the bill, shared among the lanes."""
+        seconds = timed(action) / len(group)
         for fit in group:
             self.seconds[fit.job.cell.key] += seconds
+
+    def _count(self, group: Sequence[Fit], flops: int) -> None:
+        """Writes operations of each lane on the bill."""
+        for fit in group:
             self.flops[fit.job.cell.key, fit.trial.number] += flops
 
 

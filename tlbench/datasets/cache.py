@@ -72,7 +72,7 @@ def content(array: np.ndarray) -> str:
         return sha256([content(blob), content(offsets)])
     plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
     digest = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
-    digest.update(plain.reshape(-1).view(np.uint8))
+    digest.update(plain.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 

@@ -53,9 +53,9 @@ def _check_classes(names: tuple[str, ...], card: Card) -> None:
 
 def _check_images(x: np.ndarray, part: str, card: Card) -> None:
     if x.dtype == object:
-        bad = next((i for i, image in enumerate(x) if getattr(image, "ndim", 0) != 3), 0)
+        first = next((i for i, image in enumerate(x) if getattr(image, "ndim", 0) != 3), 0)
         refuse(
-            card, f"{part}[{bad}] is unreadable or has a size of its own; give uint8 images of one size [N, H, W, 3]"
+            card, f"{part}[{first}] is unreadable or has a size of its own; give uint8 images of one size [N, H, W, 3]"
         )
     if x.dtype.kind == "f":
         bad = np.flatnonzero(~np.isfinite(x.reshape(len(x), -1)).all(1))

@@ -9,11 +9,14 @@ from __future__ import annotations
 import unicodedata
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from tlbench.datasets.raster import SIZE, binomial, halved_and_enlarged, quantised, sampled, smooth, uniform
+
+if TYPE_CHECKING:
+    from matplotlib.ft2font import FT2Font
 
 SAMPLES = 4  # samples a pixel side when an outline is filled
 CURVE_STEPS = 6  # straight pieces a curve is cut into
@@ -82,7 +85,7 @@ def characters(font: Path) -> list[str]:
     return [char for char in visible if len(_segments(font, char))]
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=2048)
 def glyph(font: Path, text: str, size: int = 64) -> np.ndarray:
     """Coverage [size, size] float32 in 0..1 of a short text, centred, its longer side filling 0.8 of the picture.
 
@@ -126,7 +129,7 @@ def painted(ink: np.ndarray, rng: np.random.Generator, style: Style = HAND) -> n
 
 
 @lru_cache(maxsize=64)
-def _face(font: Path):  # noqa: ANN202 - matplotlib's FT2Font has no type stubs
+def _face(font: Path) -> FT2Font:
     from matplotlib.ft2font import FT2Font
 
     return FT2Font(str(font))

@@ -14,7 +14,7 @@ from tlbench.datasets.raster import chosen
 from tlbench.registry import register
 from tlbench.types import Arrays
 
-ARMENIAN = "աբգդեզէըթժիլխծկհձղճմյնշոչպջռսվտրցփքօֆ"
+ARMENIAN = "աբգդեէըթժիլխծկհձղճմյնշոչպջռսվտրցփքօֆ"
 GEORGIAN = "აბგდევზთიკლმნოპჟრსტუფქღყშჩცძწჭხჯჰ"
 HEBREW = "אבגדהוזחטיכלמנסעפצקרשת"
 CYRILLIC = "абвгдежзийклмнопрстуфхцчшщъыьэюя"
@@ -37,7 +37,8 @@ PRINT = Style(
     "armenian",
     modality="image",
     classes=len(ARMENIAN),
-    summary="Which lower-case Armenian letter is this? Twelve fonts, distorted as if by hand, dark on light.",
+    summary="Which lower-case Armenian letter is this (two look-alikes left out)? Twelve fonts, distorted as "
+    "if by hand, dark on light.",
     kind="procedural",
     group="scripts",
     source=f"DejaVu Sans, Sans Mono and Serif among the {MATPLOTLIB_FONTS}",

@@ -23,7 +23,6 @@ TINY = Recipe(
     characters=6,
     fonts=("cmr10", "cmss10", "cmtt10"),
     least_fonts=3,
-    font_weight=0,
     placing_weight=0,
     digits_splits=0,
 )

@@ -31,7 +31,7 @@ from tlbench.types import TlbenchError, sha256
 
 @dataclass(frozen=True)
 class Recipe:
-    """Every setting of pretraining. Character, font and placing are all read off the same features."""
+    """Every setting of pretraining. Character and placing are read off the same features."""
 
     steps: int = 5_000
     batch_size: int = 256
@@ -40,7 +40,6 @@ class Recipe:
     warmup: int = 500
     clip: float = 1.0
     smoothing: float = 0.05  # of the labels of characters
-    font_weight: float = 0.2  # of naming the font
     placing_weight: float = 0.2  # of telling how the glyph was placed
     average: float = 0.998  # decay of the running average of the weights, which is what is kept
     fonts: tuple[str, ...] = ()  # names of fonts; () for all text fonts that matplotlib bundles
@@ -59,16 +58,17 @@ class Progress(NamedTuple):
 
 
 class Pupil(nn.Module):
-    """A trunk, and what it is asked about the features: the character, the font, the placing."""
+    """A trunk, and what it is asked about the features: the character and its placing. Never the font: that is a
+    task of the benchmark."""
 
-    def __init__(self, trunk: Trunk, characters: int, fonts: int) -> None:
+    def __init__(self, trunk: Trunk, characters: int) -> None:
         super().__init__()
         self.trunk = trunk
-        self.character, self.font, self.placing = (nn.Linear(DIM, n) for n in (characters, fonts, 7))
+        self.character, self.placing = nn.Linear(DIM, characters), nn.Linear(DIM, 7)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.trunk(x)
-        return self.character(features), self.font(features), self.placing(features)
+        return self.character(features), self.placing(features)
 
 
 def pretrain(
@@ -129,14 +129,10 @@ def _training(pupil: Pupil, average: Trunk, glyphs: Glyphs, recipe: Recipe) -> I
     optimizer = torch.optim.AdamW(_groups(pupil, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.99))
     read, accuracy = reader(), 0.0
     for step in range(recipe.steps):
-        pictures, placing, character, font = next(batches)
-        said, seen, placed = pupil(read(pictures))
+        pictures, placing, character = next(batches)
+        said, placed = pupil(read(pictures))
         loss = F.cross_entropy(said, character, label_smoothing=recipe.smoothing)
-        loss = (
-            loss
-            + recipe.font_weight * F.cross_entropy(seen, font)
-            + recipe.placing_weight * F.mse_loss(placed, placing)
-        )
+        loss = loss + recipe.placing_weight * F.mse_loss(placed, placing)
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(pupil.parameters(), recipe.clip)
@@ -149,8 +145,8 @@ def _training(pupil: Pupil, average: Trunk, glyphs: Glyphs, recipe: Recipe) -> I
         yield Progress(step + 1, recipe.steps, float(loss.detach()), accuracy, 0.0)
 
 
-def _batches(glyphs: Glyphs, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """Pictures, placings, characters and fonts for ever: first a character at random, then one of its glyphs."""
+def _batches(glyphs: Glyphs, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Pictures, placings and characters for ever: first a character at random, then one of its glyphs."""
     rng = np.random.Generator(np.random.PCG64(recipe.seed))
     order = np.argsort(glyphs.character, kind="stable")
     counts = np.bincount(glyphs.character)
@@ -160,12 +156,12 @@ def _batches(glyphs: Glyphs, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor, T
         rows = order[first[character] + rng.integers(0, counts[character])]
         distance = torch.from_numpy(glyphs.distance[rows]).to(torch.float32) / STEPS
         pictures, placing = scribble(distance, rng)
-        yield pictures, placing, torch.from_numpy(character), torch.from_numpy(glyphs.font[rows])
+        yield pictures, placing, torch.from_numpy(character)
 
 
 def _pupil(trunk: Trunk, glyphs: Glyphs, seed: int) -> Pupil:
     with keys.ambient(seed):
-        return Pupil(trunk, len(glyphs.names), len(glyphs.fonts))
+        return Pupil(trunk, len(glyphs.names))
 
 
 def _groups(pupil: Pupil, weight_decay: float) -> list[dict[str, Any]]:
@@ -193,7 +189,8 @@ def _follow(average: Trunk, trunk: Trunk, decay: float) -> None:
 def _card(name: str, trunk: Trunk, glyphs: Glyphs, now: Progress) -> dict[str, Any]:
     return {
         "name": name,
-        "task": "naming glyphs drawn by hand: Latin and Greek letters and symbols; no digit, no other script",
+        "task": "naming glyphs drawn by hand and telling how they are turned, scaled, sheared, moved and thickened:"
+        " Latin and Greek letters and symbols; no digit, no other script, no names of fonts",
         "steps": now.step,
         "seconds": round(now.seconds),
         "training_accuracy": round(now.accuracy, 4),

@@ -18,7 +18,7 @@ LAYERS = {
     1: {"types", "space", "registry", "rng", "task", "metrics"},
     2: {"strategies", "datasets", "backbones"},
     3: {"engine", "features", "suite", "store"},
-    4: {"block", "fits", "executors", "scorer", "tune"},
+    4: {"block", "fits", "executors", "provenance", "scorer", "tune"},
     5: {"runner", "advise", "contract", "report"},
     6: {"cli", "__main__", "__init__"},
 }

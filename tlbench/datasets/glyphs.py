@@ -82,7 +82,7 @@ def characters(font: Path) -> list[str]:
     if font.stem.startswith("cm"):
         codes = [code for code in codes if code < 128 and chr(code).isalpha()]
     visible = [chr(code) for code in codes if unicodedata.category(chr(code))[0] in "LNPS"]
-    return [char for char in visible if len(_segments(font, char))]
+    return [char for char in visible if len(_outline(font, char)[0])]
 
 
 @lru_cache(maxsize=2048)
@@ -137,18 +137,25 @@ def _face(font: Path) -> FT2Font:
 
 def _segments(font: Path, text: str) -> np.ndarray:
     """Straight pieces [e, 4] (x0, y0, x1, y1) of a text's outline, in font units, y upwards."""
-    from matplotlib.ft2font import LoadFlags
-
-    face, pieces, origin = _face(font), [], 0.0
-    known = face.get_charmap()
+    pieces, origin = [], 0.0
+    known = _face(font).get_charmap()
     for char in text:
         if ord(char) not in known:
             continue
-        advance = face.load_char(ord(char), flags=LoadFlags.NO_SCALE).horiAdvance
-        vertices, codes = face.get_path()
-        pieces += _straight(vertices * 64 + np.array([origin, 0.0]), codes)
+        vertices, codes, advance = _outline(font, char)
+        pieces += _straight(vertices + np.array([origin, 0.0]), codes)
         origin += advance
     return np.array(pieces, np.float64).reshape(-1, 4)
+
+
+def _outline(font: Path, char: str) -> tuple[np.ndarray, np.ndarray, float]:
+    """Vertices [v, 2] and codes [v] of a character's path, and its advance, in font units; before any hinting."""
+    from matplotlib.ft2font import LoadFlags
+
+    face = _face(font)
+    advance = face.load_char(ord(char), flags=LoadFlags.NO_SCALE).horiAdvance
+    vertices, codes = face.get_path()
+    return vertices * 64, codes, advance
 
 
 def _straight(vertices: np.ndarray, codes: np.ndarray) -> list[list[float]]:

@@ -138,9 +138,8 @@ def _face(font: Path) -> FT2Font:
 def _segments(font: Path, text: str) -> np.ndarray:
     """Straight pieces [e, 4] (x0, y0, x1, y1) of a text's outline, in font units, y upwards."""
     pieces, origin = [], 0.0
-    known = _face(font).get_charmap()
     for char in text:
-        if ord(char) not in known:
+        if _face(font).get_char_index(ord(char)) == 0:
             continue
         vertices, codes, advance = _outline(font, char)
         pieces += _straight(vertices + np.array([origin, 0.0]), codes)

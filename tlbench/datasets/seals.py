@@ -47,7 +47,7 @@ def _refuse(root: Path) -> NoReturn:
 
 
 def _watch(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "open" and _door["shut"] and isinstance(arguments[0], str | bytes):
+    if event == "open" and _door["shut"] and isinstance(arguments[0], str | bytes | os.PathLike):
         name = Path(os.path.realpath(os.fsdecode(arguments[0]))).name
         if name in LABEL_FILES:
             refuse_when_sealed(f"opening {name}")

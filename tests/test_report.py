@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import subprocess
+import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -151,6 +152,30 @@ def test_a_suite_that_has_not_started_is_a_page_of_holes(tmp_path: Path) -> None
     report.write(frame, meta(), tmp_path)
     text = Words((tmp_path / "report.html").read_text()).text
     assert "No strategy is complete yet" in text
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    "keep",
+    [
+        "budget == 5",
+        "dataset == 'digits'",
+        "strategy == 'adapter' and dataset == 'count'",  # every cell failed
+        "strategy == 'nearest_mean' and dataset == 'symmetry'",  # every cell skipped
+        "strategy == 'lora' and dataset == 'digits' and budget == 2 and seed == 0",
+    ],
+)
+def test_any_part_of_a_suite_makes_a_report(tmp_path: Path, keep: str) -> None:
+    files = report.write(small().query(keep), meta(cards={}), tmp_path)
+    assert all(file.stat().st_size for file in files)
+
+
+@pytest.mark.perf
+def test_a_report_of_a_thousand_cells_takes_seconds(tmp_path: Path) -> None:
+    frame = simulate()
+    started = time.process_time()
+    report.write(frame, meta(), tmp_path)
+    assert time.process_time() - started < 15
 
 
 def test_the_stores_frame_is_a_reports_frame(tmp_path: Path) -> None:

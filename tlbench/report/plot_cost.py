@@ -73,7 +73,7 @@ def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, L
     points = axes.transData.transform(np.column_stack([x, y])) / scale
     widths = [LETTER[look.prominent] * LABEL_POINTS * len(name) for name, look in names]
     frame = axes.get_window_extent()
-    places = _places(points, widths, (frame.x0 / scale, frame.x1 / scale))
+    places = _places(points, widths, tuple(edge / scale for edge in frame.extents))
     for (name, look), (side, up), px, py in zip(names, places, x, y, strict=True):
         text = axes.annotate(
             name, (px, py), (side * REACH, up * LINE), textcoords="offset points", va="center",
@@ -85,13 +85,13 @@ def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, L
         text.set_in_layout(False)  # or the axes would shrink, and the places with them
 
 
-def _places(points: np.ndarray, widths: Sequence[float], span: tuple[float, float]) -> list[tuple[int, int]]:
+def _places(points: np.ndarray, widths: Sequence[float], frame: tuple[float, ...]) -> list[tuple[int, int]]:
     """For each point its name's side (1 right, -1 left) and how many lines up, the highest points choosing first."""
     taken = [(px - 4, py - 4, px + 4, py + 4) for px, py in points]
     chosen = [PLACES[0]] * len(points)
     for i in np.lexsort((points[:, 0], -points[:, 1])):
         boxes = [_box(points[i], widths[i], place) for place in PLACES]
-        inside = [k for k, box in enumerate(boxes) if span[0] <= box[0] and box[2] <= span[1]]
+        inside = [k for k, box in enumerate(boxes) if _within(box, frame)]
         best = next((k for k in inside if not any(_overlap(boxes[k], other) for other in taken)), 0)
         chosen[i] = PLACES[best]
         taken.append(boxes[best])
@@ -102,6 +102,10 @@ def _box(point: np.ndarray, width: float, place: tuple[int, int]) -> tuple[float
     side, up = place
     left = point[0] + REACH if side > 0 else point[0] - REACH - width
     return left, point[1] + (up - 0.5) * LINE, left + width, point[1] + (up + 0.5) * LINE
+
+
+def _within(box: tuple[float, ...], frame: tuple[float, ...]) -> bool:
+    return frame[0] <= box[0] and frame[1] <= box[1] and box[2] <= frame[2] and box[3] <= frame[3]
 
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:

@@ -17,7 +17,7 @@ from tlbench.report.ranking import Ranking
 
 COLUMNS = 4  # panels side by side
 LABEL_POINTS = 7.5
-LEADER = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 1, "shrinkB": 0, "relpos": (0, 0.5)}
+LEADER = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 1, "shrinkB": 6, "relpos": (0, 0.5)}
 
 
 def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
@@ -25,7 +25,8 @@ def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
     grid = ranking.grid
     rows = drawn(ranking)
     height = max(4.2, 0.9 + len(rows) * LABEL_POINTS * 1.3 / 72)
-    figure = Figure(figsize=(7.4, height), layout="constrained")
+    longest = max((len(name_of(grid, row)) for row in rows), default=0)
+    figure = Figure(figsize=(6.2 + 0.075 * longest, height), layout="constrained")
     axes = figure.subplots()
     steps = np.linspace(-0.04, 0.04, max(len(rows), 2))  # bars stand side by side
     for step, row in zip(steps, rows, strict=False):
@@ -36,6 +37,7 @@ def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
         if look.prominent:
             axes.errorbar(x, mean, yerr=np.nan_to_num(half), fmt="none", ecolor=look.color, elinewidth=1.1, zorder=3)
     budget_axis(axes, grid.budgets)
+    axes.set_xlim(*_reach(grid.budgets))
     axes.set(xlabel="labels a class", ylabel="score, points (mean over datasets)")
     axes.set_title(_bars("suite", len(grid.seeds) > 1), loc="left", color=SOFT, fontsize=LABEL_POINTS)
     _name_ends(axes, ranking, looks, inches=height - 0.8)
@@ -50,13 +52,14 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
     lines = math.ceil(len(order) / columns)
     figure = Figure(figsize=(max(2.15 * columns, 4.3), 1.75 * lines + 0.8), layout="constrained")
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    cells = stats.cell(grid.z)  # [R, D, B]
+    cells = stats.cell(np.where(grid.incomplete[..., None, None], np.nan, grid.z))  # [R, D, B]
     for axes, d in zip(panels, order, strict=False):
-        for row in range(len(grid.rows)):
-            _panel_curve(axes, grid.budgets, stats.Interval(*(bound[row, d] for bound in cells)), looks[row])
+        _panel(axes, grid.budgets, stats.Interval(*(100 * bound[:, d] for bound in cells)), looks)
         budget_axis(axes, grid.budgets)
         axes.set_title(grid.datasets[d], loc="left", fontsize=8.5, color=INK)
         axes.set_title(groups.get(grid.datasets[d], ""), loc="right", fontsize=6.5, color=SOFT)
+    panels[0].set_xlim(*_reach(grid.budgets))
+    panels[0].set_ylim(*_span(100 * cells.mean))
     for axes in panels[len(order) :]:
         axes.set_visible(False)
     for axes in panels[max(len(order) - columns, 0) : len(order)]:
@@ -80,12 +83,31 @@ def drawn(ranking: Ranking) -> tuple[int, ...]:
     return tuple(row for row in rows if not np.isnan(ranking.suite.mean[row]))
 
 
-def _panel_curve(axes: Axes, budgets: tuple[int, ...], interval: stats.Interval, look: Look) -> None:
-    axes.plot(budgets, 100 * interval.mean, **{**_line(look), "markersize": 3 if look.prominent else 0})
-    if look.prominent:
-        axes.fill_between(
-            budgets, 100 * interval.low, 100 * interval.high, color=look.color, alpha=0.12, linewidth=0, zorder=1
-        )
+def _panel(axes: Axes, budgets: tuple[int, ...], points: stats.Interval, looks: dict[int, Look]) -> None:
+    """The curves [R, B] of one dataset; a band that leaves the axes is cut, so that few seeds flatten no curve."""
+    axes.set_autoscale_on(False)
+    grey = [row for row, look in looks.items() if not look.prominent]
+    if grey:  # one line with gaps: hundreds of rows stay quick to draw
+        gapped = np.pad(points.mean[grey], ((0, 0), (0, 1)), constant_values=np.nan)
+        axes.plot(np.tile([*budgets, np.nan], len(grey)), gapped.ravel(), color=SOFT, linewidth=0.8, zorder=2)
+    for row, look in looks.items():
+        if look.prominent:
+            axes.plot(budgets, points.mean[row], **{**_line(look), "markersize": 3})
+            axes.fill_between(
+                budgets, points.low[row], points.high[row], color=look.color, alpha=0.12, linewidth=0, zorder=1
+            )
+
+
+def _reach(budgets: tuple[int, ...]) -> tuple[float, float]:
+    """The budgets with a margin on both sides."""
+    margin = 1.12 * (budgets[-1] / budgets[0]) ** 0.03
+    return budgets[0] / margin, budgets[-1] * margin
+
+
+def _span(values: np.ndarray) -> tuple[float, float]:
+    low, high = float(np.nanmin(values, initial=0.0)), float(np.nanmax(values, initial=0.0))
+    margin = 0.06 * max(high - low, 1.0)
+    return low - margin, high + margin
 
 
 def _line(look: Look) -> dict:
@@ -114,9 +136,9 @@ def _name_ends(axes: Axes, ranking: Ranking, looks: dict[int, Look], *, inches: 
     for row, y in zip(rows, places, strict=True):
         look = looks[row]
         axes.annotate(
-            name_of(ranking.grid, row), (last * 1.04, ends[row]), (last * 1.16, y), color=look.color, va="center",
+            name_of(ranking.grid, row), (last, ends[row]), (1.04, y), color=look.color, va="center",
             fontsize=LABEL_POINTS, fontweight="bold" if look.prominent else "normal", annotation_clip=False,
-            arrowprops={**LEADER, "color": look.color},
+            textcoords=("axes fraction", "data"), arrowprops={**LEADER, "color": look.color},
         )  # fmt: skip
 
 

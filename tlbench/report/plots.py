@@ -27,8 +27,13 @@ class Picture(NamedTuple):
 def pictures(ranking: Ranking, transfer: Transfer, meta: Meta) -> list[Picture]:
     """Every figure for which there are numbers; the same numbers give the same bytes."""
     with matplotlib.rc_context(STYLE):
-        drawn = _figures(ranking, transfer, meta)
-        return [Picture(name, to_svg(figure, name), to_png(figure)) for name, figure in drawn]
+        return [_picture(name, figure) for name, figure in _figures(ranking, transfer, meta)]
+
+
+def _picture(name: str, figure: Figure) -> Picture:
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once; both files keep it
+    return Picture(name, to_svg(figure, name), to_png(figure))
 
 
 def _figures(ranking: Ranking, transfer: Transfer, meta: Meta) -> Iterator[tuple[str, Figure]]:

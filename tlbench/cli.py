@@ -199,15 +199,16 @@ def trials(
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="A plug-in file.")]) -> None:
+def check(plugin: Annotated[str, typer.Argument(help="A plug-in file or module, or a strategy's name.")]) -> None:
     """Check that a strategy keeps the contract, and say what to change.
 
     Example: tlbench check my_idea.py
     """
     from tlbench import contract
 
-    problems = contract.check(str(file), say=typer.echo)
-    raise typer.Exit(TROUBLE if problems else 0)
+    findings = contract.check(plugin)
+    typer.echo(contract.report(findings))
+    raise typer.Exit(0 if contract.ok(findings) else TROUBLE)
 
 
 @new.command("strategy")

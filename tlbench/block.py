@@ -120,12 +120,11 @@ def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], 
     fits = Fits(bench, (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial)))
     alive = {job.cell.key: asked[job.cell.key] for job in folded}
     effort = jobs[0].cell.effort
-    *early, last = rungs(effort) if bench.strategy.trains else [effort.steps]
-    for rung in (*early, last):
+    for rung in rungs(effort) if bench.strategy.trains else [effort.steps]:
         fits.advance(rung)
         _judge(fits, rung)
         for key, trials in alive.items():
-            alive[key] = trials if rung == last else survivors(trials, effort.eta)
+            alive[key] = survivors(trials, effort.eta) if effort.rungs and bench.strategy.trains else trials
         fits.keep([trial for trials in alive.values() for trial in trials])
     for job in folded:
         for trial in asked[job.cell.key]:

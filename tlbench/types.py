@@ -72,7 +72,7 @@ class Effort:
     batch_size: int  # examples a step, at most; steps x batch_size caps the examples seen
     folds: Literal["standard", "lite"] = "standard"
     sampler: Literal["random", "tpe"] = "random"
-    rungs: tuple[float, ...] = ()  # fractions of `steps` at which trials are halved; () trains all to the end
+    rungs: tuple[float, ...] = ()  # fractions of `steps` after which trials are cut; () compares all at the end
     eta: int = 2  # one trial in `eta` survives a rung
 
 

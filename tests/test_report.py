@@ -124,6 +124,15 @@ def test_a_command_survives_the_shell() -> None:
     assert "strategy=it's $HOME; rm" in printed.stdout.decode().splitlines()
 
 
+def test_a_command_keeps_plugins_and_folders() -> None:
+    asked = meta(command="tlbench run few_shot_vision --preset lite --plugin 'my idea.py' --results elsewhere")
+    found, _ = page_cells.holes(grid(small()), asked)
+    retry = (
+        "tlbench retry few_shot_vision --preset lite --plugin 'my idea.py' --results elsewhere --only strategy=adapter"
+    )
+    assert any(hole.command.startswith(retry) for hole in found)
+
+
 def test_every_figure_is_there_twice_and_says_no_date(out: Path) -> None:
     names = {"label_curves", "label_curves_by_dataset", "scores", "transfer_gain", "score_against_cost"}
     for suffix in ("svg", "png"):

@@ -48,6 +48,7 @@ def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Met
         cards=[meta.cards[name] for name in grid.datasets if name in meta.cards],
         packed=page_cells.packed(grid),
         cells=len(grid.frame),
+        commands={verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
         costs=page_costs.costs(ranking),
         places=page_costs.places(grid.frame),
         figures={picture.name: inline(picture) for picture in drawn},

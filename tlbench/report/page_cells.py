@@ -70,8 +70,16 @@ def again(row: object, meta: Meta) -> str:
         return ""
     verb = "run" if status == NOT_RUN else "retry"
     only = [f"strategy={strategy}", f"backbone={backbone}", f"dataset={dataset}"]
-    words = ["tlbench", verb, meta.name, "--preset", meta.preset, *(word for one in only for word in ("--only", one))]
-    return shlex.join(words)
+    return " ".join([command(meta, verb), *(f"--only {shlex.quote(one)}" for one in only)])
+
+
+def command(meta: Meta, verb: str) -> str:
+    """The suite's own command with another verb, so that plug-ins and the results folder stay what they are."""
+    start = "tlbench run "
+    rest = meta.command.removeprefix(start)
+    if not meta.command.startswith(start):
+        rest = shlex.join([meta.name, "--preset", meta.preset])
+    return f"tlbench {verb} {rest}"
 
 
 def labels_by_dataset(grid: Grid) -> Table:

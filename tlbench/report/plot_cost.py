@@ -24,7 +24,8 @@ PLACES = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4) for side in (1, -
 def score_against_cost(ranking: Ranking, flops: np.ndarray, looks: dict[int, Look]) -> Figure:
     """Headline of the main group's rows against `flops` [R]; bars are suite intervals, the line is the Pareto front."""
     rows = [row for row in drawn(ranking) if not np.isnan(flops[row])]
-    figure = Figure(figsize=(7.4, max(4.4, 2.6 + 0.13 * len(rows))), layout="constrained")
+    longest = max((len(name_of(ranking.grid, row)) for row in rows), default=0)
+    figure = Figure(figsize=(6.2 + 0.075 * longest, max(4.4, 2.6 + 0.13 * len(rows))), layout="constrained")
     axes = figure.subplots()
     x, free = _placed(flops[rows])
     y, half = 100 * ranking.suite.mean[rows], np.nan_to_num(100 * ranking.suite.half[rows])
@@ -92,7 +93,8 @@ def _places(points: np.ndarray, widths: Sequence[float], frame: tuple[float, ...
     for i in np.lexsort((points[:, 0], -points[:, 1])):
         boxes = [_box(points[i], widths[i], place) for place in PLACES]
         inside = [k for k, box in enumerate(boxes) if _within(box, frame)]
-        best = next((k for k in inside if not any(_overlap(boxes[k], other) for other in taken)), 0)
+        clear = [k for k in inside if not any(_overlap(boxes[k], other) for other in taken)]
+        best = next(iter(clear or inside), 0)
         chosen[i] = PLACES[best]
         taken.append(boxes[best])
     return chosen

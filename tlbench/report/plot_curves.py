@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
@@ -26,7 +27,7 @@ def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
     rows = drawn(ranking)
     height = max(4.2, 0.9 + len(rows) * LABEL_POINTS * 1.3 / 72)
     longest = max((len(name_of(grid, row)) for row in rows), default=0)
-    figure = Figure(figsize=(6.2 + 0.075 * longest, height), layout="constrained")
+    figure = Figure(figsize=(6.2 + 0.075 * longest, height), layout=ConstrainedLayoutEngine(rect=(0, 0, 0.97, 1)))
     axes = figure.subplots()
     steps = np.linspace(-0.04, 0.04, max(len(rows), 2))  # bars stand side by side
     for step, row in zip(steps, rows, strict=False):

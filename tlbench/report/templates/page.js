@@ -22,7 +22,7 @@ const section = document.getElementById("cells");
 const fill = () => {
   if (!section.open || section.dataset.ready) return;
   section.dataset.ready = "yes";
-  const { suite, preset, cells: { levels, columns } } = JSON.parse(document.getElementById("data").textContent);
+  const { commands, cells: { levels, columns } } = JSON.parse(document.getElementById("data").textContent);
   const order = ["status", "strategy", "backbone", "dataset", "budget", "seed", "score", "default_score", "peek_gap",
     "metric", "labels", "hyperparameters", "reason"];
   const read = (name, i) => {
@@ -34,7 +34,7 @@ const fill = () => {
     const status = read("status", i);
     if (status === "done" || status === "skipped") return "tlbench show " + read("key", i);
     const only = ["strategy", "backbone", "dataset", "budget", "seed"].map(name => "--only " + quote(name + "=" + read(name, i)));
-    return ["tlbench", status === "not_run" ? "run" : "retry", quote(suite), "--preset", quote(preset), ...only].join(" ");
+    return [commands[status === "not_run" ? "run" : "retry"], ...only].join(" ");
   };
   const line = (tag, texts) => {
     const row = document.createElement("tr");

@@ -151,6 +151,14 @@ def test_a_run_stores_its_cells_and_is_not_done_twice(tmp_path: Path) -> None:
     first, second = typed(*command), typed(*command)
     assert first.exit_code == second.exit_code == 0
     assert "2 done" in first.output and "2 cells, 2 of them stored already" in second.output
+    assert "   -  majority" in first.output  # a part of a suite has no ranks
+
+
+def test_a_new_strategy_is_written_once_and_not_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    first, second = typed("new", "strategy", "my_idea"), typed("new", "strategy", "my_idea")
+    assert first.exit_code == 0 and "tlbench check my_idea.py" in first.output
+    assert second.exit_code == 2 and len((tmp_path / "my_idea.py").read_text().splitlines()) <= 25
 
 
 def test_lines_tell_what_ended_and_what_went_wrong(capsys: pytest.CaptureFixture[str], smoke: Suite) -> None:

@@ -246,13 +246,16 @@ def test_the_frame_shows_holes_and_nothing_that_was_not_asked_for(folder: Path) 
         assert len(store.frame()) == 3
 
 
-def test_a_cell_without_fingerprints_stands_for_what_was_measured_last(folder: Path) -> None:
-    old, new = record(0.1, data_fingerprint="old"), record(0.2, data_fingerprint="new")
-    old = replace(old, provenance=replace(old.provenance, finished="2026-01-01"))
-    new = replace(new, provenance=replace(new.provenance, finished="2026-01-02"))
+def test_a_cell_without_fingerprints_stands_for_the_data_measured_last(folder: Path) -> None:
+    def dated(value: float, when: str, **changes: object) -> Record:
+        made = record(value, **changes)
+        return replace(made, provenance=replace(made.provenance, finished=when))
+
+    old = [dated(0.1, "2026-01-01", data_fingerprint="old", seed=seed) for seed in (0, 1)]
     with Store.open(folder) as store:
-        store.save([new, old])
-        assert list(store.frame([cell()]).score) == [0.2]
+        store.save([dated(0.2, "2026-01-02", data_fingerprint="new"), *old])
+        frame = store.frame([cell(seed=0), cell(seed=1)])
+        assert list(frame.score[:1]) == [0.2] and list(frame.status) == ["done", "not_run"]
         assert list(store.frame([cell(data_fingerprint="old")]).score) == [0.1]
         assert list(store.frame([cell(data_fingerprint="other")]).status) == ["not_run"]
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from tlbench import report, runner
 from tlbench.cli_estimate import seconds_of
 from tlbench.cli_progress import watcher
+from tlbench.cli_show import leaders
 from tlbench.provenance import cores, devices
 from tlbench.registry import DATASETS, STRATEGIES
 from tlbench.store import Store
@@ -38,8 +39,10 @@ def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) ->
     finally:
         progress.finish()
     progress.say(", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())))
-    for file in write_report(suite, results):
-        progress.say(str(file))
+    files = write_report(suite, results)
+    for line in leaders(results / suite.name / "leaderboard.csv"):
+        progress.say(line)
+    progress.say(f"{len(files)} files are written; open {results / suite.name / 'report.html'}")
     if not summary.ok:
         progress.say(f"some cells are not done; what went wrong: tlbench failures {suite.name}")
     return summary.ok

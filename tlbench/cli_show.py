@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import json
 from collections.abc import Iterator, Sequence
@@ -65,6 +66,24 @@ def failing(suite: Suite, results: Path) -> list[str]:
     if len(wrong):
         lines.append(f"run them again: tlbench retry {suite.name} --preset {suite.preset}")
     return lines
+
+
+def leaders(leaderboard: Path) -> list[str]:
+    """The first rows of a leaderboard.csv, for a terminal: rank, name, score and its suite interval."""
+    with leaderboard.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return [f"rank  {'strategy':<18} {'backbone':<12} score  95 % interval, new splits", *map(_leader, rows[:MANY])]
+
+
+def _leader(row: dict[str, str]) -> str:
+    name = f"{row['strategy']:<18} {row['backbone']:<12}"
+    if not row["score"]:
+        return f"   -  {name} {row['why']}"
+    score, low, high = (
+        f"{100 * float(row[column]):.1f}" if row[column] else "?"
+        for column in ("score", "score_suite_low", "score_suite_high")
+    )
+    return f"{row['rank']:>4}  {name} {score:>5}  [{low}, {high}]"
 
 
 def _whole(folder: Path, record: Record) -> str:

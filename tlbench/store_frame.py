@@ -18,7 +18,7 @@ _FOUND = ("reason", "score", "floor", "default_score", "peek_gap", "labels", "sh
 _SHAPED = ("transductive", "at_edge", "hyperparameters", "trials")
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)
 COLUMNS = (*_IDENTITY, "status", *_FOUND, *_SHAPED, *METRICS, *COSTS, *_PROVENANCE)
-_BLANK = {"strategy_source": "", "data_fingerprint": "", "weights_fingerprint": ""}
+_PRINTS = {"strategy_source": "strategy", "data_fingerprint": "dataset", "weights_fingerprint": "backbone"}
 _NUMBERS = ["score", "floor", "default_score", "peek_gap", *METRICS, *COSTS]
 
 
@@ -26,8 +26,8 @@ def frame(records: Iterable[Record], cells: Iterable[Cell] | None = None) -> pd.
     """One row per cell with the columns COLUMNS, ordered by name and key whatever the order of the input.
 
     With `cells`, exactly those: a record of another cell is left out, and a cell without a record has the status
-    `not_run`. A cell whose fingerprints are blank stands for whatever data and weights were last measured under its
-    other names. Numbers that were not measured are NaN.
+    `not_run`. A cell whose fingerprints are blank stands for the data, weights and plug-in of those names that were
+    measured last, so that old and new ones never mix. Numbers that were not measured are NaN.
     """
     rows = list(map(_row, records)) if cells is None else _rows_of(cells, records)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_NUMBERS, "float64"))
@@ -38,9 +38,20 @@ def frame(records: Iterable[Record], cells: Iterable[Cell] | None = None) -> pd.
 
 def _rows_of(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str, Any]]:
     known: dict[Cell, Record] = {}
+    latest: dict[tuple[str, str], str] = {}
     for record in sorted(records, key=lambda record: (record.provenance.finished, record.cell.key)):
-        known[record.cell] = known[replace(record.cell, **_BLANK)] = record
-    return [_row(known[cell]) if cell in known else _hole(cell) for cell in dict.fromkeys(cells)]
+        known[record.cell] = record
+        latest.update({(name, getattr(record.cell, of)): getattr(record.cell, name) for name, of in _PRINTS.items()})
+    asked = dict.fromkeys(_filled(cell, latest) for cell in cells)
+    return [_row(known[cell]) if cell in known else _hole(cell) for cell in asked]
+
+
+def _filled(cell: Cell, latest: dict[tuple[str, str], str]) -> Cell:
+    """The cell with its blank fingerprints replaced by those seen last of the same dataset, backbone and strategy."""
+    prints: dict[str, Any] = {
+        name: getattr(cell, name) or latest.get((name, getattr(cell, of)), "") for name, of in _PRINTS.items()
+    }
+    return replace(cell, **prints)
 
 
 def _row(record: Record) -> dict[str, Any]:

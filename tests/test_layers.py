@@ -20,7 +20,7 @@ LAYERS = {
     3: {"engine", "features", "suite", "store"},
     4: {"block", "fits", "executors", "provenance", "scorer", "tune"},
     5: {"runner", "advise", "contract", "report"},
-    6: {"cli", "__main__", "__init__"},
+    6: {"api", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}
 TORCHLESS = {"types", "space", "suite", "store", "report", "registry", "metrics"}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from toy import lanes, network, pack
 from torch.utils import _pytree as pytree
+from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones, space

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
-from toy import CLASSES, network, pack
 from torch import nn
+from toy import CLASSES, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones, rng, space

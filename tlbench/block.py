@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from tlbench import registry, space
+from tlbench import registry
 from tlbench.datasets import base
 from tlbench.datasets.splits import seed
-from tlbench.engine import OutOfMemory, Pack
-from tlbench.fits import Bench, Block, Fit, Fits, Job
+from tlbench.engine import OutOfMemory
+from tlbench.fits import Bench, Block, Fit, Fits, Fitted, Job
 from tlbench.metrics import all_metrics
 from tlbench.tune import Search, Trial, rungs, survivors
 from tlbench.types import Cell, Status
@@ -155,31 +155,30 @@ def _outcomes(
 ) -> list[Outcome]:
     found = {job.cell.key: Outcome(job.cell, Status.DONE) for job in jobs}
     latency: dict[str, float] = {}
-    for fit, logits, pack, lane in refits.on_test():
-        key = fit.job.cell.key
+    for fitted in refits.on_test():
+        key, trial = fitted.fit.job.cell.key, fitted.fit.trial
         outcome, search = found[key], searches[key]
-        outcome.logits[fit.trial.number] = logits
-        if fit.trial is not search.winner():
+        outcome.logits[trial.number] = fitted.logits
+        if trial is not search.winner():
             continue
-        tap = bench.tap(fit.trial.params)
-        latency = latency or bench.latency(pack, tap)
+        latency = latency or bench.latency(fitted.pack, bench.tap(trial.params))
         outcome.selection = search.selection()
-        outcome.transductive = _transductive(bench, pack, lane, logits)
-        outcome.width = pack.width
-        outcome.cost = _cost(bench, pack, lane, tuning, refits, fit) | latency
+        outcome.transductive = _transductive(bench, fitted)
+        outcome.width = fitted.pack.width
+        outcome.cost = _cost(bench, fitted, tuning, refits) | latency
     return list(found.values())
 
 
-def _cost(bench: Bench, pack: Pack, lane: int, tuning: Bill, refits: Fits, fit: Fit) -> dict[str, float]:
-    key = fit.job.cell.key
-    trainable, total = bench.strategy.parameters(pack.task(lane), fit.trial.params)
-    below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(fit.trial.params)).parameters())
+def _cost(bench: Bench, fitted: Fitted, tuning: Bill, refits: Fits) -> dict[str, float]:
+    key, trial = fitted.fit.job.cell.key, fitted.fit.trial
+    trainable, total = bench.strategy.parameters(fitted.pack.task(fitted.lane), trial.params)
+    below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(trial.params)).parameters())
     refitted = sum(1 for cell, _ in refits.flops if cell == key)
     return {
         "trainable_parameters": trainable,
         "total_parameters": total + below,
         "stored_parameters": trainable,
-        "train_flops": refits.flops[key, fit.trial.number],
+        "train_flops": refits.flops[key, trial.number],
         "tune_flops": tuning.flops.get(key, 0),
         "tune_seconds": tuning.seconds.get(key, 0.0),
         "fit_seconds": refits.seconds[key] / refitted,
@@ -187,13 +186,13 @@ def _cost(bench: Bench, pack: Pack, lane: int, tuning: Bill, refits: Fits, fit: 
     }
 
 
-def _transductive(bench: Bench, pack: Pack, lane: int, logits: np.ndarray) -> bool:
+def _transductive(bench: Bench, fitted: Fitted) -> bool:
     """Do predictions depend on what else is in the test batch? (PROTOCOL 4)"""
-    tap = bench.tap(pack.lanes[lane].hp)
-    again = np.arange(0, len(logits), COMPANY_SHARE)
-    company = pack.predict(bench.test(tap)[torch.from_numpy(again)], of=[lane])[0].numpy()
-    size = max(1.0, float(np.abs(logits[again]).max()))
-    return bool(np.abs(company - logits[again]).max() > COMPANY_TOLERANCE * size)
+    again = np.arange(0, len(fitted.logits), COMPANY_SHARE)
+    inputs = bench.test(bench.tap(fitted.fit.trial.params))[torch.from_numpy(again)]
+    company, before = fitted.pack.predict(inputs, of=[fitted.lane])[0].numpy(), fitted.logits[again]
+    size = max(1.0, float(np.abs(before).max()))
+    return bool(np.abs(company - before).max() > COMPANY_TOLERANCE * size)
 
 
 def _folds(job: Job, trial: Trial) -> list[Fit]:

@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
 
 from tlbench import report, runner
 from tlbench.cli_estimate import seconds_of
 from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
+from tlbench.executors import Means
 from tlbench.provenance import cores, devices
 from tlbench.registry import DATASETS, STRATEGIES
 from tlbench.store import Store
@@ -22,20 +22,12 @@ from tlbench.suite import Suite, parse_only
 from tlbench.types import Status
 
 
-class Means(NamedTuple):
-    """What a run may use."""
-
-    workers: int  # 0: one for each core or device
-    device: str
-    timeout: float | None = None  # seconds a cell
-
-
 def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) -> bool:
     """Runs what is missing, writes the report, and says whether all asked for is done or skipped for a reason."""
     chosen = parse_only(only, suite)
     progress = watcher()
     try:
-        summary = runner.run(suite, results=results, only=chosen, progress=progress, **means._asdict())
+        summary = runner.run(suite, results=results, only=chosen, progress=progress, means=means)
     finally:
         progress.finish()
     progress.say(", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())))

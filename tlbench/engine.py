@@ -103,8 +103,8 @@ class Pack:
         """Logits [m, C], on the CPU, of each lane for bank rows of its own, equally many [m] for every lane."""
         bank = self.network.bank
         own = [bank[r.to(bank.device)] for r in rows]
-        every = range(len(self.lanes))
-        return [self._checked(logits.cpu(), len(rows[0])) for logits in self._run(fused(self._predict), every, self.states, own)]
+        found = self._run(fused(self._predict), range(len(self.lanes)), self.states, own)
+        return [self._checked(logits.cpu(), len(rows[0])) for logits in found]
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Drops every lane but these."""
@@ -162,7 +162,8 @@ class Pack:
         expected = (rows, self.network.num_classes)
         if tuple(logits.shape) != expected:
             raise TlbenchError(
-                f"{self.strategy.name}.predict returned shape {tuple(logits.shape)}; logits [m, num_classes] would be {expected}"
+                f"{self.strategy.name}.predict returned shape {tuple(logits.shape)}; "
+                f"logits [m, num_classes] would be {expected}"
             )
         return logits
 
@@ -188,7 +189,7 @@ class Pack:
 
 
 class Operations(TorchDispatchMode):
-    """Counts the floating-point operations of matrix products and convolutions inside it, as torch's registry has them."""
+    """Counts the floating-point operations of matrix products and convolutions, by torch's own registry of formulas."""
 
     def __init__(self) -> None:
         super().__init__()

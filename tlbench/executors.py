@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from pebble import ProcessExpired, ProcessPool
 
@@ -21,9 +21,17 @@ from tlbench.types import Status
 if TYPE_CHECKING:
     from tlbench.block import Outcome
 
-THREADS = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
 # glibc gives large buffers back to the system after every step and asks for them again; this keeps them.
 MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_TOP_PAD_": str(2**26)}
+
+
+class Means(NamedTuple):
+    """What a run may use."""
+
+    workers: int = 0  # 0: one for each core or device
+    device: str = "auto"
+    timeout: float | None = None  # seconds a cell
 
 
 def outcomes(

@@ -19,19 +19,23 @@ log = logging.getLogger("tlbench")
 ROWS = 256  # inputs sent through the prefix at once; fixed, so that a bank is the same wherever it is made
 
 
-def bank(backbone: Backbone, tap: str, raw: np.ndarray, *, content: str, folder: Path, device: str) -> Tensor:
-    """Activations [N, ...] of raw inputs [N, ...] at a resolved tap, float32 on `device`.
+def file_name(backbone: Backbone, tap: str, content: str) -> str:
+    """The name of the bank of inputs that `content` (a fingerprint) names."""
+    return f"{sha256([content, backbone.name, backbone.fingerprint, tap])}.npy"
 
-    `content` names the raw inputs (a fingerprint). A file whose checksum is wrong is said, and computed again.
+
+def bank(backbone: Backbone, tap: str, raw: np.ndarray, *, file: Path, device: str) -> Tensor:
+    """Activations [N, ...] of raw inputs [N, ...] at a resolved tap, float32 on `device`; kept in `file`.
+
+    A file whose checksum is wrong is said, and computed again.
     """
     if tap == "input":
         return _computed(backbone, tap, raw, device)
-    path = folder / f"{sha256([content, len(raw), backbone.name, backbone.fingerprint, tap])}.npy"
-    kept = _read(path)
+    kept = _read(file)
     if kept is not None:
         return torch.from_numpy(kept).to(device)
     made = _computed(backbone, tap, raw, device)
-    _write(path, made.cpu().numpy())
+    _write(file, made.cpu().numpy())
     return made
 
 

@@ -6,18 +6,21 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from tlbench import backbones, features, space
 from tlbench.engine import Lane, Network, Operations, Pack
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
 from tlbench.types import Cell, TaskShape
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,15 @@ class Fit(NamedTuple):
     train: np.ndarray  # positions in job.rows
     held_out: np.ndarray  # positions in job.rows; none in a refit
     seed: int
+
+
+class Fitted(NamedTuple):
+    """A lane that was trained, and what it says of the test inputs."""
+
+    fit: Fit
+    logits: np.ndarray  # [m, C]
+    pack: Pack
+    lane: int  # its place in the pack
 
 
 class Bench:
@@ -105,8 +117,8 @@ class Bench:
         raw = torch.from_numpy(np.load(self.block.test_x, mmap_mode="r")[:64].copy()).to(self.block.device)
         found = {}
         for m in (1, 64):
-            inputs = raw[:m]
-            times = [timed(lambda x=inputs: pack.predict(prefix(x), of=[0])) * 1e3 for _ in range(7)]
+            predict = partial(_predicted, prefix, pack, raw[:m])
+            times = [timed(predict)[1] * 1e3 for _ in range(7)]
             found[f"predict_ms_{m}"] = float(np.median(times))
             found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
         return found
@@ -115,8 +127,8 @@ class Bench:
         block = self.block
         rows = features.named(block.pool_rows) if part == "pool" else "all"
         content = f"{block.jobs[0].cell.data_fingerprint}/{part}/{rows}"
-        folder = block.cache / "features"
-        return features.bank(self.backbone, tap, raw, content=content, folder=folder, device=block.device)
+        file = block.cache / "features" / features.file_name(self.backbone, tap, content)
+        return features.bank(self.backbone, tap, raw, file=file, device=block.device)
 
 
 class Fits:
@@ -136,7 +148,7 @@ class Fits:
         """Trains every lane until its clock shows `until`."""
         for pack, group in self.packs:
             before = pack.done[0]
-            self._charge(lambda p=pack: p.advance(until), group)
+            self._charge(partial(pack.advance, until), group)
             self._count(group, (until - before) * pack.step_flops)
 
     def keep(self, trials: Sequence[Trial]) -> None:
@@ -153,15 +165,15 @@ class Fits:
         """Each lane's logits [v, C] on the rows held out from it."""
         for pack, group in self.packs:
             rows = [torch.from_numpy(fit.job.rows[fit.held_out]) for fit in group]
-            logits: list[Tensor] = []
-            self._charge(lambda p=pack, r=rows: logits.extend(p.predict_rows(r)), group)
+            logits = self._charge(partial(pack.predict_rows, rows), group)
             yield from ((fit, each.numpy()) for fit, each in zip(group, logits, strict=True))
 
-    def on_test(self) -> Iterator[tuple[Fit, np.ndarray, Pack, int]]:
-        """Each lane's logits [m, C] on the test inputs, with its pack and place there."""
+    def on_test(self) -> Iterator[Fitted]:
+        """Each lane with its logits on the test inputs."""
         for pack, group in self.packs:
             logits = pack.predict(self.bench.test(self.bench.tap(group[0].trial.params)))
-            yield from ((fit, each.numpy(), pack, i) for i, (fit, each) in enumerate(zip(group, logits, strict=True)))
+            for lane, (fit, each) in enumerate(zip(group, logits, strict=True)):
+                yield Fitted(fit, each.numpy(), pack, lane)
 
     def _started(self, group: list[Fit]) -> tuple[Pack, list[Fit]]:
         effort, tap = group[0].job.cell.effort, self.bench.tap(group[0].trial.params)
@@ -176,11 +188,12 @@ class Fits:
         self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
         return pack, group
 
-    def _charge(self, action: Callable[[], Any], group: Sequence[Fit]) -> None:
-        """Does it, and writes its seconds on the bill, shared among the lanes."""
-        seconds = timed(action) / len(group)
+    def _charge(self, action: Callable[[], T], group: Sequence[Fit]) -> T:
+        """What it returns; its seconds are written on the bill, shared among the lanes."""
+        result, seconds = timed(action)
         for fit in group:
-            self.seconds[fit.job.cell.key] += seconds
+            self.seconds[fit.job.cell.key] += seconds / len(group)
+        return result
 
     def _count(self, group: Sequence[Fit], flops: int) -> None:
         """Writes operations of each lane on the bill."""
@@ -188,11 +201,16 @@ class Fits:
             self.flops[fit.job.cell.key, fit.trial.number] += flops
 
 
-def timed(action: Callable[[], Any]) -> float:
-    """Seconds that it took."""
+def timed(action: Callable[[], T]) -> tuple[T, float]:
+    """What it returns, and the seconds that it took."""
     start = time.perf_counter()
-    action()
-    return time.perf_counter() - start
+    result = action()
+    return result, time.perf_counter() - start
+
+
+def _predicted(prefix: nn.Module, pack: Pack, raw: Tensor) -> list[Tensor]:
+    with torch.no_grad():
+        return pack.predict(prefix(raw), of=[0])
 
 
 def _tensor(array: np.ndarray) -> Tensor:

@@ -1,7 +1,8 @@
 """Randomness as a function of data: counters hashed by key. The same bits alone or fused, on any device.
 
-A key is a 0-d int64 tensor; functions take a tensor of keys [...] as well and draw for each. The hash is splitmix64 (Steele, Lea and Flood 2014, "Fast splittable pseudorandom
-number generators", figure 14), in wrapping int64 arithmetic, so it runs under vmap.
+A key is a 0-d int64 tensor; functions take a tensor of keys [...] as well and draw for each. The hash is splitmix64
+(Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators", figure 14), in wrapping int64 arithmetic,
+so it runs under vmap.
 """
 
 from __future__ import annotations

@@ -18,12 +18,16 @@ from tlbench import backbones, executors, provenance
 from tlbench.block import Outcome
 from tlbench.datasets import base
 from tlbench.datasets.splits import Budget, folds, nested_budgets, seed
+from tlbench.executors import Means
 from tlbench.fits import Block, Job
 from tlbench.registry import STRATEGIES
 from tlbench.scorer import Scorer, seal
 from tlbench.store import Store
 from tlbench.suite import Filter, Suite
 from tlbench.types import Cell, Measurement, Record, Status, TaskShape, sha256
+
+
+ANY_MEANS = Means()
 
 
 class Progress(Protocol):
@@ -88,20 +92,17 @@ def run(
     suite: Suite,
     *,
     results: Path = Path("results"),
-    workers: int = 0,
-    device: str = "auto",
+    means: Means = ANY_MEANS,
     only: Filter | None = None,
-    timeout: float | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Runs what the store of `results`/<suite> lacks, and stores each cell as soon as it is judged.
 
-    `workers` 0 takes one for each core (CPU) or device; `timeout` is seconds a cell. Raises TlbenchError for bad
-    data or a store that cannot be used, before any training.
+    Raises TlbenchError for bad data or a store that cannot be used, before any training.
     """
     folder = results / suite.name
-    devices = provenance.devices(device)
-    count = workers or (len(devices) if devices != ["cpu"] else provenance.cores())
+    devices = provenance.devices(means.device)
+    workers = means.workers or (len(devices) if devices != ["cpu"] else provenance.cores())
     with Store.open(folder) as store:
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
@@ -110,7 +111,10 @@ def run(
         started = (lambda _block: None) if progress is None else (lambda block: progress.block_started(block.name))
         if progress is not None:
             progress.start(len(plan.cells), len(plan.cells) - len(plan.missing))
-        for found in executors.outcomes(plan.blocks, workers=count, devices=devices, timeout=timeout, started=started):
+        found_by_block = executors.outcomes(
+            plan.blocks, workers=workers, devices=devices, timeout=means.timeout, started=started
+        )
+        for found in found_by_block:
             dataset = found[0].cell.dataset
             records = judged(found, scorers[dataset], store, data[dataset], where)
             store.save(records)
@@ -175,15 +179,17 @@ def _measured(
 ) -> Measurement:
     cell, selection = outcome.cell, outcome.selection
     draw = data.draws[cell.budget, cell.seed]
-    labels = {"labels": len(draw.rows), "short_classes": draw.short_classes}
     if outcome.status is not Status.DONE:
-        return Measurement(outcome.status, outcome.reason, **labels)
+        return Measurement(
+            outcome.status, outcome.reason, labels=len(draw.rows), short_classes=draw.short_classes
+        )
     found = scorer.evaluate(
         cell.key, outcome.logits, chosen=selection["chosen"], selection=selection, sealed=seals[cell.key]
     )
     return replace(
         found,
-        **labels,
+        labels=len(draw.rows),
+        short_classes=draw.short_classes,
         hyperparameters=selection["params"],
         at_edge=tuple(selection["at_edge"]),
         trials=tuple(selection["trials"]),

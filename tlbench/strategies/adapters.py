@@ -9,7 +9,16 @@ from torch import nn
 from tlbench.registry import register
 from tlbench.space import Choice, Float, Hyperparameters, Space
 from tlbench.strategies.gradient import GradientStrategy
-from tlbench.strategies.modules import Bottleneck, Classifier, LowRank, block_dims, features_dim, frozen, layers
+from tlbench.strategies.modules import (
+    Bottleneck,
+    Classifier,
+    LowRank,
+    block_dims,
+    blocks_of,
+    features_dim,
+    frozen,
+    layers,
+)
 from tlbench.task import Task
 
 
@@ -31,7 +40,7 @@ class Lora(GradientStrategy):
 
     def module(self, task: Task, hp: Hyperparameters) -> nn.Module:
         tail = frozen(task.tail)
-        for parent, name, layer in layers(tail.blocks):
+        for parent, name, layer in layers(blocks_of(tail)):
             setattr(parent, name, LowRank(layer, hp["rank"], alpha=2.0 * hp["rank"]))
         return Classifier(tail, features_dim(task.tail, task.x[:1]), task.num_classes)
 
@@ -50,7 +59,7 @@ class Adapter(GradientStrategy):
 
     def module(self, task: Task, hp: Hyperparameters) -> nn.Module:
         tail = frozen(task.tail)
-        dims = block_dims(task.tail, task.x[:1])
-        for i, dim in enumerate(dims):
-            tail.blocks[i] = Bottleneck(tail.blocks[i], dim, hp["width"])
+        blocks = blocks_of(tail)
+        for i, dim in enumerate(block_dims(task.tail, task.x[:1])):
+            blocks[i] = Bottleneck(blocks[i], dim, hp["width"])
         return Classifier(tail, features_dim(task.tail, task.x[:1]), task.num_classes)

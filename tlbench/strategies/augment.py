@@ -14,7 +14,7 @@ SHIFT = 0.125  # of the half-width: 2 pixels of 32
 
 
 def shifted_and_turned(x: Tensor, keys: Tensor, *, flips: bool) -> Tensor:
-    """Images [b, c, h, w] each shifted, turned and stretched a little by its own key [b]; mirrored too where `flips`."""
+    """Images [b, c, h, w], each shifted, turned and stretched a little by its own key [b]; mirrored where `flips`."""
     draw = (2 * rng.uniform(keys, (5,)) - 1).unbind(1)
     angle, across, down = draw[0] * TURN, draw[1] * SHIFT, draw[2] * SHIFT
     scale = 1 + STRETCH * draw[3]

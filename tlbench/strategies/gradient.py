@@ -173,6 +173,6 @@ def _shuffled(key: Tensor, valid: Tensor) -> Tensor:
 
 
 def _first_value(parameter: nn.Parameter, key: Tensor) -> Tensor:
-    if not isinstance(parameter, Drawn) or parameter.std == 0:
+    if not isinstance(parameter, Drawn) or parameter.spread == 0:
         return parameter.detach()
-    return parameter.mean + parameter.std * rng.normal(key, tuple(parameter.shape))
+    return parameter.centre + parameter.spread * rng.normal(key, tuple(parameter.shape))

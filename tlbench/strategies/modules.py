@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,18 +12,21 @@ from torch.nn import functional as F
 
 
 class Drawn(nn.Parameter):
-    """A parameter whose first value each lane draws by its own key: normal(mean, std); its own value where std is 0."""
+    """A parameter whose first value each lane draws by its own key: normal(centre, spread).
 
-    mean: float
-    std: float
+    Where `spread` is 0 the value it holds is kept.
+    """
 
-    def __new__(cls, data: Tensor, mean: float = 0.0, std: float = 0.0) -> Drawn:
+    centre: float
+    spread: float
+
+    def __new__(cls, data: Tensor, *, centre: float = 0.0, spread: float = 0.0) -> Drawn:
         drawn = super().__new__(cls, data.detach().clone(), requires_grad=True)
-        drawn.mean, drawn.std = mean, std
+        drawn.centre, drawn.spread = centre, spread
         return drawn
 
     def __deepcopy__(self, memo: dict) -> Drawn:
-        return memo.setdefault(id(self), Drawn(self.data, self.mean, self.std))
+        return memo.setdefault(id(self), Drawn(self.data, centre=self.centre, spread=self.spread))
 
 
 class Classifier(nn.Module):
@@ -47,7 +51,7 @@ class LowRank(nn.Module):
         fan_in = layer.weight[0].numel()
         down = torch.zeros(rank, *layer.weight.shape[1:])
         up = torch.zeros(layer.weight.shape[0], rank, *([1] * (layer.weight.ndim - 2)))
-        self.down = Drawn(down, std=fan_in**-0.5)
+        self.down = Drawn(down, spread=fan_in**-0.5)
         self.up = nn.Parameter(up)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -66,7 +70,7 @@ class Bottleneck(nn.Module):
     def __init__(self, block: nn.Module, dim: int, width: int) -> None:
         super().__init__()
         self.block = block
-        self.down = Drawn(torch.zeros(width, dim), std=dim**-0.5)
+        self.down = Drawn(torch.zeros(width, dim), spread=dim**-0.5)
         self.down_bias = nn.Parameter(torch.zeros(width))
         self.up = nn.Parameter(torch.zeros(dim, width))
         self.up_bias = nn.Parameter(torch.zeros(dim))
@@ -103,8 +107,9 @@ def fresh(scratch: nn.Module) -> nn.Module:
     network = copy.deepcopy(scratch)
     for module in network.modules():
         for name, p in list(module.named_parameters(recurse=False)):
-            std = float(p.detach().std(correction=0)) if p.numel() > 1 else 0.0
-            module._parameters[name] = Drawn(p.data, mean=float(p.detach().mean()), std=std)
+            values = p.detach()
+            spread = float(values.std(correction=0))
+            module._parameters[name] = Drawn(values, centre=float(values.mean()), spread=spread)
     return network
 
 
@@ -116,12 +121,17 @@ def layers(root: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear | nn.Con
                 yield parent, name, child
 
 
+def blocks_of(tail: nn.Module) -> nn.ModuleList:
+    """The blocks of a backbone above its tap, lowest first; assign to an index to replace one."""
+    return cast(nn.ModuleList, tail.blocks)
+
+
 def block_dims(tail: nn.Module, x: Tensor) -> list[int]:
     """Channels of each block's output, found on one example x [1, ...]."""
     dims: list[int] = []
     hooks = [
         block.register_forward_hook(lambda _m, _i, out: dims.append(out.shape[1 if out.ndim == 4 else -1]))
-        for block in tail.blocks
+        for block in blocks_of(tail)
     ]
     with torch.no_grad():
         tail(x)

@@ -33,7 +33,7 @@ class LogisticStrategy(Strategy):
 
 @register.strategy
 class LinearProbe(LogisticStrategy):
-    """Logistic regression on frozen features, L2 tuned, as in CLIP's linear-probe evaluation (Radford et al. 2021, A.3)."""
+    """Logistic regression on frozen features, L2 tuned, as CLIP is evaluated (Radford et al. 2021, appendix A.3)."""
 
     name = "linear_probe"
     tap = "features"

@@ -1,0 +1,49 @@
+"""The same as the commands, from Python: `tlbench.run` and `tlbench.results`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tlbench.executors import Means
+from tlbench.store import Store
+from tlbench.suite import load_suite, parse_only
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(  # noqa: PLR0913 - the options of the command
+    suite: str | Path,
+    *,
+    preset: str | None = None,
+    plugins: Sequence[str] = (),
+    only: Sequence[str] = (),
+    device: str = "auto",
+    workers: int = 0,
+    timeout: float | None = None,
+    results: str | Path = "results",
+) -> pd.DataFrame:
+    """Runs what is missing of a suite, writes its report, and returns one row a cell.
+
+    `only` takes texts such as "strategy=lora,bitfit"; `workers` 0 is one for each core or device; `timeout` is seconds
+    a cell. Raises TlbenchError for a suite, plug-in, dataset or store that cannot be used, before any training.
+
+    >>> frame = tlbench.run("smoke", only=["dataset=digits"])
+    """
+    from tlbench.cli_run import run_suite
+
+    loaded = load_suite(suite, preset, plugins=plugins)
+    run_suite(loaded, Path(results), only, Means(workers, device, timeout))
+    with Store.open(Path(results) / loaded.name, create=False) as store:
+        return store.frame(loaded.cells(parse_only(only, loaded)))
+
+
+def results(path: str | Path) -> pd.DataFrame:
+    """Every stored cell of a results folder (such as "results/smoke"), one row each; see `store_frame.COLUMNS`.
+
+    Raises TlbenchError where nothing is stored.
+    """
+    with Store.open(path, create=False) as store:
+        return store.frame()

@@ -8,9 +8,10 @@ from torch.utils import _pytree as pytree
 from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
-from tlbench import backbones, space
+from tlbench import backbones, rng, space
 from tlbench.engine import OutOfMemory, Pack
 from tlbench.registry import STRATEGIES
+from tlbench.strategies.gradient import GradientStrategy
 
 BUILT_IN = [
     "adapter", "bitfit", "from_scratch", "full_finetune", "linear_probe", "lora", "majority", "nearest_mean",
@@ -160,3 +161,21 @@ def test_logits_of_a_wrong_shape_are_refused_by_name():
     strategy.predict = lambda task, hp, state, x: x.flatten(1)[:, :2]
     with pytest.raises(Exception, match=r"nearest_mean.predict returned shape \(5, 2\)"):
         made.predict(net.bank[:5])
+
+
+def test_a_module_that_draws_its_layers_comes_out_alike_every_time():
+    class Careless(GradientStrategy):
+        name = "careless"
+        space = {"lr": space.Float(1e-4, 1e-1, log=True, default=1e-3)}
+
+        def module(self, task, hp):
+            return torch.nn.Linear(task.x.shape[1], task.num_classes)
+
+    made = []
+    for hidden in (1, 2):
+        strategy = Careless()
+        net, y = network(strategy, backbones.get("glyph_vit"), space.defaults(strategy.space))
+        with rng.ambient(hidden):
+            made.append(pack(strategy, net, lanes(strategy, y, count=1, rows=20)))
+            made[-1].start()
+    assert torch.equal(*(each.states[0]["theta"] for each in made))

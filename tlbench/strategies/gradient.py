@@ -87,7 +87,8 @@ class GradientStrategy(Strategy):
         values = static(self.space, hp)
         name = (id(task.tail), task.num_classes, tuple(sorted(values.items())))
         if name not in self._programs:
-            self._programs[name] = (task.tail, _Program(self.module(task, values)))
+            with rng.ambient(0):  # layers of torch draw their first values from its own generator
+                self._programs[name] = (task.tail, _Program(self.module(task, values)))
         return self._programs[name][1]
 
     @property

@@ -108,7 +108,7 @@ def check_module(make: Callable[[], nn.Module], tail: nn.Module) -> nn.Module:
     if _dropouts(module) > _dropouts(tail):
         raise Broken(f"nn.Dropout does nothing here, since modules run in eval mode; {KEYS}")
     for (name, a), b in zip(module.named_parameters(), again.parameters(), strict=True):
-        if not (isinstance(a, Drawn) and a.std != 0) and not torch.equal(a, b):
+        if not isinstance(a, Drawn) and not torch.equal(a, b):
             raise Broken(
                 f"`{name}` starts from torch's global random numbers, alike for every seed: wrap the new layer in "
                 "tlbench.strategies.modules.fresh(...), so that each lane draws by its key"

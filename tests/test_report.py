@@ -85,6 +85,12 @@ def test_every_hole_is_on_the_page_with_its_reason_and_a_command(out: Path) -> N
     assert "tlbench run few_shot_vision --preset lite --only strategy=partial_freeze" in text
 
 
+def test_a_loss_that_comes_from_failures_says_so(out: Path) -> None:
+    text = Words((out / "report.html").read_text()).text
+    assert re.search(r"adapter on .*count \(-[\d.]+, cells failed\)", text)
+    assert re.search(r"linear_probe on symmetry \(-[\d.]+\)", text)
+
+
 def test_holes_are_in_the_coverage_map(out: Path) -> None:
     tags = Words((out / "report.html").read_text()).tags
     marks = {attributes.get("class") for tag, attributes in tags if tag == "td"}

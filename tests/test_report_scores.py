@@ -156,9 +156,11 @@ def test_one_seed_gives_no_interval_instead_of_a_number() -> None:
     assert verdict(transfer(ranked, meta()).datasets, 0, 0) == UNKNOWN
 
 
-def test_one_dataset_gives_no_tiers(whole: pd.DataFrame) -> None:
-    table = board(whole[whole.dataset.eq("digits")])
-    assert (table.tier == 0).all() and np.isnan(table.score_tasks_low).all()
+def test_few_datasets_give_no_tiers(whole: pd.DataFrame) -> None:
+    few = whole[whole.dataset.isin(["digits", "count", "hebrew", "texture", "distance"])]
+    assert (board(few).tier == 0).all() and "no tiers: fewer than 6" in markdown(few)
+    assert not any(choice.sure or choice.tied for choice in ranking(grid(few)).choices)
+    assert np.isnan(board(whole[whole.dataset.eq("digits")]).score_tasks_low).all()
 
 
 def test_leaderboards_do_not_know_when_and_where_they_ran(holed: pd.DataFrame) -> None:

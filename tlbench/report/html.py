@@ -18,6 +18,7 @@ from tlbench.report.ranking import Ranking
 from tlbench.report.transfer import Transfer
 
 TEMPLATES = Path(__file__).parent / "templates"
+SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
 PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)", COLORS[0]: "var(--blue)"}
 
 
@@ -63,7 +64,9 @@ def inline(picture: Picture) -> Markup:
     svg = picture.svg.decode()
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', r"\1", svg, count=1)
+    width = float(svg.partition('viewBox="0 0 ')[2].split()[0])
+    size = f' style="min-width: {SMALLEST * width:.0f}px; max-width: {LARGEST * width:.0f}px"'
+    svg = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', rf"\1{size}", svg, count=1)
     svg = re.sub("|".join(PAINTS), lambda found: PAINTS[found[0]], svg)
     return Markup(svg.replace("<svg ", '<svg role="img" ', 1).strip())  # noqa: S704
 

@@ -13,6 +13,7 @@ from tlbench.report.numbers import NONE, amount, half_width, percent, signed, wi
 from tlbench.report.plot_heat import columns_by_group, gain_text
 from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Choice, Ranking
+from tlbench.report.scores import IMPUTED, STATUSES
 from tlbench.report.tables import cost_medians, printed
 from tlbench.report.transfer import HELPS, HURTS, Transfer, verdict
 
@@ -90,11 +91,15 @@ def gains(ranking: Ranking, transfer: Transfer) -> Table:
 
 
 def harmed(ranking: Ranking, transfer: Transfer) -> list[tuple[str, list[str]]]:
-    """Negative transfer: for each row the datasets where its gain's interval lies below zero, gain included."""
+    """Negative transfer: for each row the datasets where its gain's interval lies below zero, with the gain.
+
+    Where cells failed, and so count as 0, it says so.
+    """
+    failed = np.isin(ranking.grid.status, [STATUSES.index(status) for status in IMPUTED]).any((2, 3))  # [R, D]
     found = []
     for t, row in enumerate(transfer.rows):
         datasets = [
-            f"{name} ({gain_text(transfer.datasets, t, d)})"
+            f"{name} ({gain_text(transfer.datasets, t, d)}{', cells failed' if failed[row, d] else ''})"
             for d, name in enumerate(ranking.grid.datasets)
             if verdict(transfer.datasets, t, d) == HURTS
         ]

@@ -68,8 +68,10 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
         axes.xaxis.set_tick_params(labelbottom=True)
     figure.supylabel("score, points", fontsize=9)
     handles = _handles(ranking, looks)
+    entry = 0.75 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches of one name with its line
+    fitting = max(1, int(figure.get_figwidth() / entry))
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=8,
+        handles=handles, loc="outside lower center", ncols=min(4, fitting, len(handles)), frameon=False, fontsize=8,
         handlelength=3,
     )  # fmt: skip
     return figure

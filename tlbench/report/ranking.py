@@ -13,6 +13,7 @@ from tlbench.report import stats
 from tlbench.report.scores import ABSENT, NOT_RUN, STATUSES, Grid, area
 from tlbench.report.stats import Interval
 
+ENOUGH_DATASETS = 6  # with 5, not even agreement on all gives a two-sided signed-rank test p < .05: 2 / 2^5
 IMPUTED_LIMIT = 0.10  # a row with a larger share of failed cells is not ranked
 
 
@@ -31,7 +32,7 @@ class Choice(NamedTuple):
     budget: int
     best: int
     tied: tuple[int, ...]  # rows whose paired difference to the best has a tasks interval that holds 0
-    sure: bool  # are there intervals at all? needs two datasets
+    sure: bool  # are there ENOUGH_DATASETS to call others as good?
     mean: Interval  # [R] suite interval of the scores at this budget
 
 
@@ -121,18 +122,19 @@ def _title(grid: Grid, row: int, transductive: bool) -> str:
 
 def _tiers(areas: np.ndarray, ranked: tuple[int, ...]) -> tuple[int, ...]:
     """A tier ends before the first row whose paired difference to its best excludes 0; 0: nothing can be said."""
-    tiers: list[int] = []
-    best = -1
-    for row in ranked:
-        if best < 0:
-            best, tier = row, 1
-        difference = stats.tasks(areas[best] - areas[row])
-        if np.isnan(difference.low):
-            return (0,) * len(ranked)
-        if row != best and not difference.holds_zero:
-            best, tier = row, tier + 1
-        tiers.append(tier)
+    if not ranked or not _enough(areas[ranked[0]]):
+        return (0,) * len(ranked)
+    best, tiers = ranked[0], [1]
+    for row in ranked[1:]:
+        separate = not stats.tasks(areas[best] - areas[row]).holds_zero
+        best = row if separate else best
+        tiers.append(tiers[-1] + separate)
     return tuple(tiers)
+
+
+def _enough(values: np.ndarray) -> bool:
+    """[D, S]: are there enough datasets to call rows alike?"""
+    return int((~np.isnan(values)).any(-1).sum()) >= ENOUGH_DATASETS
 
 
 def _choices(grid: Grid, ranked: tuple[int, ...]) -> Iterator[Choice]:
@@ -146,7 +148,8 @@ def _choices(grid: Grid, ranked: tuple[int, ...]) -> Iterator[Choice]:
             continue
         difference = stats.tasks(z[best] - z)
         tied = tuple(row for row in ranked if row != best and not difference.above_zero[row])
-        yield Choice(budget, best, tied, not np.isnan(difference.low[best]), mean)
+        enough = _enough(z[best])
+        yield Choice(budget, best, tied if enough else (), enough, mean)
 
 
 def headline_of(grid: Grid, column: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tlbench.report.meta import Meta
 from tlbench.report.numbers import NO_INTERVAL, NONE, amount, half_width, percent, points, signed, with_interval
-from tlbench.report.ranking import Ranking, headline_of
+from tlbench.report.ranking import ENOUGH_DATASETS, Ranking, headline_of
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
 from tlbench.types import COSTS
@@ -151,7 +151,9 @@ def statements(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> list[str]:
     if len(grid.seeds) < 2:
         said.append(f"{NO_INTERVAL} for new splits: fewer than 2 split seeds")
     if len(grid.datasets) < 2:
-        said.append(f"{NO_INTERVAL} for new datasets and no tiers: fewer than 2 datasets")
+        said.append(f"{NO_INTERVAL} for new datasets: fewer than 2 datasets")
+    if len(grid.datasets) < ENOUGH_DATASETS:
+        said.append(f"no tiers: fewer than {ENOUGH_DATASETS} datasets are not enough to call two rows alike")
     counts = grid.frame.status.value_counts()
     said.append("cells: " + ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in sorted(counts.index)))
     return said

@@ -95,7 +95,8 @@ def harmed(ranking: Ranking, transfer: Transfer) -> list[tuple[str, list[str]]]:
 
     Where cells failed, and so count as 0, it says so.
     """
-    failed = np.isin(ranking.grid.status, [STATUSES.index(status) for status in IMPUTED]).any((2, 3))  # [R, D]
+    codes = [STATUSES.index(status) for status in IMPUTED]
+    failed = np.any(np.isin(ranking.grid.status, codes), axis=(2, 3))  # [R, D]
     found = []
     for t, row in enumerate(transfer.rows):
         datasets = [

@@ -10,7 +10,6 @@ import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -80,7 +79,8 @@ def _alone(bench: Bench, job: Job) -> Outcome:
     except OutOfMemory as error:
         return Outcome(job.cell, Status.OUT_OF_MEMORY, str(error))
     except Exception as error:
-        return Outcome(job.cell, Status.FAILED, f"{type(error).__name__}: {error}{_place(error)}")
+        place = registry.raised_at(error, type(bench.strategy).__module__)
+        return Outcome(job.cell, Status.FAILED, f"{type(error).__name__}: {error} ({place})")
 
 
 def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
@@ -218,11 +218,3 @@ def _peak_memory(device: str) -> float:
     if device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def _place(error: BaseException) -> str:
-    """Where in the plug-in's own code it was raised."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return f" (line {trace.tb_lineno} of {Path(trace.tb_frame.f_code.co_filename).name})" if trace is not None else ""

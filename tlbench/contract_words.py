@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import linecache
 from typing import Literal, NamedTuple
+
+from tlbench.registry import raised_at
 
 PLACE = "no writes in place (x[i] = ..., x += ..., x.add_): build a new tensor"
 SHAPES = "shapes must not depend on values: instead of x[mask] or nonzero use torch.where or weights"
@@ -55,20 +56,9 @@ ADVICE = (
 def translated(error: BaseException, module: str) -> str:
     """The error, where in `module` (the plug-in) it arose, and what to write instead where that is known."""
     text = " ".join(str(error).split())
-    said = f"{type(error).__name__}: {text[:200]}{'...' if len(text) > 200 else ''}{place(error, module)}"
+    said = f"{type(error).__name__}: {text[:200]}{'...' if len(text) > 200 else ''} ({raised_at(error, module)})"
     advice = next((then for pattern, then in ADVICE if pattern.lower() in text.lower()), "")
     return f"{said}; {advice}" if advice else said
-
-
-def place(error: BaseException, module: str) -> str:
-    """The last line of `module` on the way to the error; "" where it did not pass there."""
-    found, trace = "", error.__traceback__
-    while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == module:
-            code = linecache.getline(trace.tb_frame.f_code.co_filename, trace.tb_lineno).strip()
-            found = f" (line {trace.tb_lineno}: `{code}`)"
-        trace = trace.tb_next
-    return found
 
 
 def report(findings: list[Finding]) -> str:

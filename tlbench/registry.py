@@ -6,7 +6,9 @@ import difflib
 import hashlib
 import importlib
 import importlib.util
+import linecache
 import sys
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -124,6 +126,16 @@ def load_entry_points() -> None:
     """Registers the strategies of installed packages (entry-point group `tlbench.strategies`)."""
     for entry in entry_points(group="tlbench.strategies"):
         entry.load()
+
+
+def raised_at(error: BaseException, module: str) -> str:
+    """The last line of `module` (a plug-in's) on the way to an error, or else the very last: "line 7 of x.py: `...`"."""
+    frames = list(traceback.walk_tb(error.__traceback__))
+    own = [each for each in frames if each[0].f_globals.get("__name__") == module]
+    for frame, line in (own or frames)[-1:]:
+        file = frame.f_code.co_filename
+        return f"line {line} of {Path(file).name}: `{linecache.getline(file, line).strip()}`"
+    return "nowhere"
 
 
 def _same_definition(a: Any, b: Any) -> bool:

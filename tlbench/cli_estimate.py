@@ -37,4 +37,4 @@ def seconds_of(blocks: Sequence[Block], frame: pd.DataFrame) -> tuple[float, str
 def _guess(block: Block, folds: int, steps: int) -> float:
     effort = block.jobs[0].cell.effort
     fits = folds * effort.trials + effort.trials
-    return fits * (steps * GUESS_STEP if STRATEGIES[block.strategy].trains else GUESS_FIT)
+    return fits * (GUESS_FIT + steps * GUESS_STEP * STRATEGIES[block.strategy].trains)

@@ -70,7 +70,7 @@ def test_one_trial_in_eta_survives_and_a_failed_one_never_before_a_sound_one():
 
 @pytest.mark.parametrize(("shares", "steps"), [((), [100]), ((0.25, 0.5), [25, 50]), ((0.001,), [1])])
 def test_rungs_are_whole_steps(shares, steps):
-    assert rungs(Effort(trials=4, steps=100, batch_size=8, rungs=shares)) == steps
+    assert rungs(Effort(trials=4, steps=999, batch_size=8, rungs=shares), 100) == steps
 
 
 def test_the_winner_is_sought_among_trials_compared_to_the_end():

@@ -92,7 +92,7 @@ def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
         for key, trials in asked.items():
             searches[key].tell(trials)
     refits = Fits(bench, (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists()))
-    refits.advance(jobs[0].cell.effort.steps)
+    refits.advance(bench.steps(jobs[0].cell.effort))
     return _outcomes(bench, jobs, searches, tuning, refits)
 
 
@@ -120,11 +120,12 @@ def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], 
     fits = Fits(bench, (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial)))
     alive = {job.cell.key: asked[job.cell.key] for job in folded}
     effort = jobs[0].cell.effort
-    for rung in rungs(effort) if bench.strategy.trains else [effort.steps]:
+    halved = bench.strategy.trains and bool(effort.rungs)
+    for rung in rungs(effort, bench.steps(effort)) if halved else [bench.steps(effort)]:
         fits.advance(rung)
         _judge(fits, rung)
         for key, trials in alive.items():
-            alive[key] = survivors(trials, effort.eta) if effort.rungs and bench.strategy.trains else trials
+            alive[key] = survivors(trials, effort.eta) if halved else trials
         fits.keep([trial for trials in alive.values() for trial in trials])
     for job in folded:
         for trial in asked[job.cell.key]:

@@ -18,7 +18,7 @@ from tlbench import backbones, features, space
 from tlbench.engine import Lane, Network, Operations, Pack
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
-from tlbench.types import Cell, TaskShape
+from tlbench.types import Cell, Effort, TaskShape
 
 T = TypeVar("T")
 
@@ -87,6 +87,10 @@ class Bench:
 
     def tap(self, hp: space.Hyperparameters) -> str:
         return self.backbone.resolve(self.strategy.tap_for(space.static(self.space, hp)))
+
+    def steps(self, effort: Effort) -> int:
+        """Steps of a whole fit of this strategy."""
+        return max(1, round(self.strategy.share * effort.steps))
 
     def network(self, tap: str) -> Network:
         if tap not in self._networks:
@@ -181,9 +185,8 @@ class Fits:
             Lane(fit.trial.params, _tensor(fit.job.rows[fit.train]), _tensor(fit.job.y[fit.train]), fit.seed)
             for fit in group
         ]
-        pack = Pack(
-            self.bench.strategy, self.bench.network(tap), lanes, steps=effort.steps, batch_size=effort.batch_size
-        )
+        network, steps = self.bench.network(tap), self.bench.steps(effort)
+        pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
         self._charge(pack.start, group)
         self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
         return pack, group

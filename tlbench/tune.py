@@ -106,9 +106,9 @@ def survivors(trials: Sequence[Trial], eta: int) -> list[Trial]:
     return sorted(trials, key=lambda trial: trial.rank)[: math.ceil(len(trials) / eta)]
 
 
-def rungs(effort: Effort) -> list[int]:
-    """Steps at which trials are compared: the effort's fractions of its steps, or only the end."""
-    return sorted({max(1, round(share * effort.steps)) for share in effort.rungs}) or [effort.steps]
+def rungs(effort: Effort, steps: int) -> list[int]:
+    """Steps after which trials are compared: the effort's fractions of `steps`, or only the end."""
+    return sorted({max(1, round(share * steps)) for share in effort.rungs}) or [steps]
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

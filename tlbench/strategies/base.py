@@ -26,6 +26,7 @@ class Strategy(abc.ABC):
     tap: ClassVar[str] = "features"  # where the frozen prefix ends: "input" | "blocks.6" | "blocks.-1" | "features"
     space: ClassVar[Space] = {}
     fusible: ClassVar[bool] = True  # False: cannot be traced by vmap (scikit-learn and the like)
+    share: ClassVar[float] = 1.0  # of the suite's steps that it uses; less where more no longer help
     trains: ClassVar[bool] = False  # True: `step` changes the state, so lanes are stepped to the end of their clock
 
     def tap_for(self, hp: Hyperparameters) -> str:

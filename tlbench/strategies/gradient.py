@@ -154,10 +154,11 @@ def schedule(clock: Clock) -> Tensor:
 def adamw(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
     """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999."""
     t = clock.step + 1
+    correction = (1 - 0.999**t).sqrt()  # of v; moved to the scalars, since each pass over [P] costs
     m = torch.lerp(gradient, state["m"], 0.9)
-    v = torch.lerp(gradient * gradient, state["v"], 0.999)
-    denominator = (v / (1 - 0.999**t)).sqrt() + EPSILON
-    theta = state["theta"] * (1 - lr * weight_decay) - lr / (1 - 0.9**t) * m / denominator
+    v = torch.addcmul(0.999 * state["v"], gradient, gradient, value=0.001)
+    direction = m / (v.sqrt() + EPSILON * correction)
+    theta = torch.addcmul(state["theta"] * (1 - lr * weight_decay), direction, -lr * correction / (1 - 0.9**t))
     return {"theta": theta, "m": m, "v": v}
 
 

@@ -124,6 +124,14 @@ def test_a_file_that_cannot_be_loaded_is_a_finding(text: str, law: str, message:
     assert message in finding.message
 
 
+@pytest.mark.parametrize(
+    ("plugin", "said"), [("lorra", "did you mean 'lora'?"), ("no.py", "tlbench new strategy NAME")]
+)
+def test_a_plugin_that_is_not_there_is_a_finding(plugin: str, said: str) -> None:
+    (finding,) = contract.check(plugin)
+    assert (finding.law, finding.ok) == ("loading", False) and said in finding.message
+
+
 def test_a_loop_that_never_ends_is_stopped_and_named(tmp_path: Path) -> None:
     text = GOOD + strategy("hangs", "def predict(self, task, hp, state, x):", "    while True:", "        pass")
     findings = contract.check(written(tmp_path, text), seconds=3)

@@ -18,7 +18,7 @@ from pebble import ProcessExpired, ProcessPool
 
 from tlbench import contract_watch
 from tlbench.contract_words import LABELS, Finding, report
-from tlbench.registry import STRATEGIES, load_plugin
+from tlbench.registry import STRATEGIES, load_plugin, unknown
 from tlbench.types import TlbenchError
 
 __all__ = ["Finding", "check", "new_strategy", "ok", "report"]
@@ -63,11 +63,13 @@ def check(plugin: str | Path, *, backbone: str = "glyph_vit", seconds: float = 6
         return [Finding(plugin, "labels", "broken", reach) for reach in reaches]
     spawn = multiprocessing.get_context("spawn")
     with ProcessPool(max_workers=1, context=spawn, initializer=_shut_off) as pool:
-        laws = pool.schedule(_laws).result()  # importing torch is not the plug-in's time
-        names, findings = _registered(pool, plugin, seconds)
-        for name in names:
-            findings += _tried(pool, (plugin, name, backbone), laws, seconds)
-        pool.stop()
+        try:
+            laws = pool.schedule(_laws).result()  # importing torch is not the plug-in's time
+            names, findings = _registered(pool, plugin, seconds)
+            for name in names:
+                findings += _tried(pool, (plugin, name, backbone), laws, seconds)
+        finally:
+            pool.stop()
     return findings
 
 
@@ -163,6 +165,8 @@ def _load(plugin: str) -> list[str]:
     """Names of the strategies that loading it adds; a known strategy's name stands for itself."""
     if plugin in STRATEGIES:
         return [plugin]
+    if not plugin.endswith(".py") and contract_watch.source(plugin) is None:
+        raise TlbenchError(unknown("strategy or module", plugin, STRATEGIES, "tlbench list strategies"))
     before = set(STRATEGIES)
     load_plugin(plugin)
     return sorted(set(STRATEGIES) - before)

@@ -125,7 +125,7 @@ def copied(tree: Any) -> Any:
 def saved_and_loaded(state: State) -> State:
     """The state after a way through bytes."""
     leaves, form = pytree.tree_flatten(state)
-    data = save({str(i): leaf.contiguous() for i, leaf in enumerate(leaves)})
+    data = save({str(i): leaf.clone(memory_format=torch.contiguous_format) for i, leaf in enumerate(leaves)})
     kept = load(data)
     return pytree.tree_unflatten([kept[str(i)] for i in range(len(leaves))], form)
 

@@ -129,7 +129,7 @@ def load_entry_points() -> None:
 
 
 def raised_at(error: BaseException, module: str) -> str:
-    """The last line of `module` (a plug-in's) on the way to an error, or else the very last: "line 7 of x.py: `...`"."""
+    """The last line of `module` (a plug-in's) on the way to an error, or else the very last: line, file and code."""
     frames = list(traceback.walk_tb(error.__traceback__))
     own = [each for each in frames if each[0].f_globals.get("__name__") == module]
     for frame, line in (own or frames)[-1:]:

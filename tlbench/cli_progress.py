@@ -124,8 +124,12 @@ class Live:
 
         now = Text("now: " + (", ".join(sorted(self._tally.running)) or "getting ready"), style="dim")
         troubles = ", ".join(f"{count} {status}" for status, count in sorted(self._tally.troubles.items()))
-        parts = [self._bar, now, Text(troubles, style="red")] if troubles else [self._bar, now]
-        return Group(*parts, self._table()) if self._tally.leaders() else Group(*parts)
+        parts: list[RenderableType] = [self._bar, now]
+        if troubles:
+            parts.append(Text(troubles, style="red"))
+        if self._tally.leaders():
+            parts.append(self._table())
+        return Group(*parts)
 
     def _table(self) -> Table:
         from rich.table import Table

@@ -124,10 +124,7 @@ def test_a_file_that_cannot_be_loaded_is_a_finding(text: str, law: str, message:
     assert message in finding.message
 
 
-MISSING = [("lorra", "did you mean 'lora'?"), ("no.py", "tlbench new strategy NAME")]
-
-
-@pytest.mark.parametrize(("plugin", "said"), MISSING)
+@pytest.mark.parametrize(
     ("plugin", "said"), [("lorra", "did you mean 'lora'?"), ("no.py", "tlbench new strategy NAME")]
 )
 def test_a_plugin_that_is_not_there_is_a_finding(plugin: str, said: str) -> None:

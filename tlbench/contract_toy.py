@@ -10,7 +10,7 @@ from torch import Tensor
 
 from tlbench import rng, space
 from tlbench.backbones.base import Backbone
-from tlbench.engine import MAX_WIDTH, Lane, Network, Pack
+from tlbench.engine import Lane, Network, Pack
 from tlbench.space import Choice, Float, Hyperparameters, Parameter
 from tlbench.strategies.base import State, Strategy
 from tlbench.task import Clock, Task
@@ -107,7 +107,7 @@ class Toy:
             found.append(Lane(hp, rows, self.y[rows], seed=i))
         return found
 
-    def pack(self, lanes: Sequence[Lane], *, width: int = MAX_WIDTH, steps: int = STEPS, batch: int = BATCH) -> Pack:
+    def pack(self, lanes: Sequence[Lane], *, width: int = 64, steps: int = STEPS, batch: int = BATCH) -> Pack:
         """Lanes side by side, not yet started, on an instance of their own."""
         strategy = self.make()
         made = Pack(strategy, self.network(lanes[0].hp), lanes, steps=steps, batch_size=batch)

@@ -25,9 +25,6 @@ from tlbench.types import TlbenchError
 
 log = logging.getLogger("tlbench")
 PREDICT_ROWS = 4096  # test rows times lanes predicted at once
-MAX_WIDTH = 64
-LANE_COPIES = 200
-STEP_BYTES = 256 * 2**20
 
 
 class OutOfMemory(Exception):
@@ -56,7 +53,8 @@ class Network(NamedTuple):
 class Pack:
     """Lanes with equal static values and equally many rows, trained side by side in chunks of `width`.
 
-    `width` falls by halves when memory runs out; OutOfMemory is raised when one lane alone does not fit.
+    `width` is 1 until the owner sets it (see width.py), and falls by halves when memory runs out; OutOfMemory is raised
+    when one lane alone does not fit.
     """
 
     def __init__(
@@ -65,7 +63,7 @@ class Pack:
         self.strategy, self.network, self.lanes = strategy, network, list(lanes)
         self.steps, self.batch_size = steps, batch_size
         self.static = static(strategy.space, lanes[0].hp)
-        self.width = width(strategy, network, len(lanes[0].rows))
+        self.width = 1
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
         self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
@@ -222,18 +220,6 @@ def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any
         return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
 
     return call
-
-
-def width(strategy: Strategy, network: Network, rows: int) -> int:
-    """How many lanes of `rows` training rows run fused; a rule, so that runs in different folders round alike.
-
-    1 where the strategy cannot be traced, or trains convolutions on a CPU, which fusing slows down.
-    Elsewhere as many as keep a step's activations, about LANE_COPIES times its input, within STEP_BYTES.
-    """
-    convolves = any(isinstance(m, nn.modules.conv._ConvNd) for m in network.tail.modules())
-    if not strategy.fusible or (strategy.trains and convolves and network.bank.device.type == "cpu"):
-        return 1
-    return max(1, min(MAX_WIDTH, STEP_BYTES // (LANE_COPIES * rows * max(1, network.bank[0].nbytes))))
 
 
 def out_of_memory(error: BaseException) -> bool:

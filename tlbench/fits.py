@@ -19,6 +19,7 @@ from tlbench.engine import Lane, Network, Operations, Pack
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
 from tlbench.types import Cell, Effort, TaskShape
+from tlbench.width import WidthPlan, width
 
 T = TypeVar("T")
 
@@ -47,6 +48,7 @@ class Block:
     flips: bool
     cache: Path
     plugins: tuple[str, ...] = ()
+    plan: WidthPlan = WidthPlan()
     device: str = "cpu"
     alone: bool = False  # a second try, of one job
 
@@ -187,6 +189,8 @@ class Fits:
         ]
         network, steps = self.bench.network(tap), self.bench.steps(effort)
         pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
+        seen = min(len(group[0].train), effort.batch_size) if self.bench.strategy.trains else len(group[0].train)
+        pack.width = width(self.bench.strategy, network, seen, self.bench.block.plan)
         self._charge(pack.start, group)
         self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
         return pack, group

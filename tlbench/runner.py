@@ -25,7 +25,7 @@ from tlbench.scorer import Scorer, seal
 from tlbench.store import Store
 from tlbench.suite import Filter, Suite
 from tlbench.types import Cell, Measurement, Record, Status, TaskShape, sha256
-
+from tlbench.width import WidthPlan
 
 ANY_MEANS = Means()
 
@@ -106,13 +106,15 @@ def run(
     with Store.open(folder) as store:
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
+        widths = WidthPlan(**store.plan_put("width", WidthPlan()._asdict()))
+        blocks = [replace(block, plan=widths) for block in plan.blocks]
         scorers = {name: each.scorer() for name, each in data.items()}
         where = provenance.here(devices[0])
         started = (lambda _block: None) if progress is None else (lambda block: progress.block_started(block.name))
         if progress is not None:
             progress.start(len(plan.cells), len(plan.cells) - len(plan.missing))
         found_by_block = executors.outcomes(
-            plan.blocks, workers=workers, devices=devices, timeout=means.timeout, started=started
+            blocks, workers=workers, devices=devices, timeout=means.timeout, started=started
         )
         for found in found_by_block:
             dataset = found[0].cell.dataset

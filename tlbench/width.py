@@ -1,0 +1,56 @@
+"""How many lanes run fused? A rule that is kept with the results, so that a resumed run rounds alike."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from tlbench.engine import Network
+from tlbench.strategies.base import Strategy
+
+ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps beside it, and their gradients
+GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker
+
+
+class WidthPlan(NamedTuple):
+    """A rule and not a measurement, so that two folders made on one machine hold the same bytes.
+
+    On one thread of an x86 CPU, fusing the embedded networks' lanes gained 1.4 to 2.5 times up to about 24 lanes and
+    nothing beyond (`tests/perf/lanes.py`).
+    """
+
+    most: int = 32  # lanes
+    step_bytes: int = 256 * 2**20  # of activations in one step
+    wide: int = 256  # channels of a convolution from which fused lanes are slower than a loop, on a CPU
+
+
+def width(strategy: Strategy, network: Network, examples: int, plan: WidthPlan) -> int:
+    """Lanes that see `examples` at each step and run fused; 1 where the strategy cannot be traced."""
+    on_cpu = network.bank.device.type == "cpu"
+    if not strategy.fusible or (strategy.trains and on_cpu and _widest_convolution(network.tail) >= plan.wide):
+        return 1
+    lane_bytes = examples * (network.bank[0].nbytes + ACTIVATION_COPIES * _activation_bytes(network))
+    factor = 1 if on_cpu else GPU_FACTOR
+    return max(1, min(plan.most * factor, plan.step_bytes * factor // lane_bytes))
+
+
+def _widest_convolution(tail: nn.Module) -> int:
+    return max((m.out_channels for m in tail.modules() if isinstance(m, nn.modules.conv._ConvNd)), default=0)
+
+
+def _activation_bytes(network: Network) -> int:
+    """Bytes that the tail's layers put out for one example."""
+    total = 0
+
+    def add(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
+        nonlocal total
+        total += output.nbytes
+
+    hooks = [m.register_forward_hook(add) for m in network.tail.modules() if not list(m.children())]
+    with torch.no_grad():
+        network.tail(network.bank[:1])
+    for hook in hooks:
+        hook.remove()
+    return total

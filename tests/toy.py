@@ -13,7 +13,9 @@ from tlbench.strategies.base import Strategy
 CLASSES = 4
 
 
-def network(strategy: Strategy, backbone: Backbone, hp: space.Hyperparameters, *, rows: int = 48) -> tuple[Network, Tensor]:
+def network(
+    strategy: Strategy, backbone: Backbone, hp: space.Hyperparameters, *, rows: int = 48
+) -> tuple[Network, Tensor]:
     """A bank of separable images at the strategy's tap, and their labels."""
     y = torch.arange(rows) % CLASSES
     shade = 255 * rng.uniform(rng.key(0), (rows, 32, 32, 3))

@@ -18,7 +18,7 @@ from tlbench import backbones, features, space
 from tlbench.engine import Lane, Network, Operations, Pack
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
-from tlbench.types import Cell, Effort, TaskShape
+from tlbench.types import Cell, Effort, TaskShape, TlbenchError
 from tlbench.width import WidthPlan, width
 
 T = TypeVar("T")
@@ -83,6 +83,9 @@ class Bench:
         self.block, self.strategy = block, strategy
         self.space = space.validated(strategy.space, owner=strategy.name)
         self.backbone = backbones.get(block.backbone)
+        promised = block.jobs[0].cell.weights_fingerprint
+        if promised and self.backbone.fingerprint != promised:
+            raise TlbenchError(f"the weights of {block.backbone!r} changed while this run went on; run the command again")
         self._scratch = self.backbone.scratch()
         self._networks: dict[str, Network] = {}
         self._prefix_flops: dict[str, int] = {}
@@ -189,8 +192,7 @@ class Fits:
         ]
         network, steps = self.bench.network(tap), self.bench.steps(effort)
         pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
-        seen = min(len(group[0].train), effort.batch_size) if self.bench.strategy.trains else len(group[0].train)
-        pack.width = width(self.bench.strategy, network, seen, self.bench.block.plan)
+        pack.width = width(self.bench.strategy, pack, self.bench.block.plan)
         self._charge(pack.start, group)
         self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
         return pack, group

@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tlbench.engine import Network
+from tlbench.engine import Network, Pack
 from tlbench.strategies.base import Strategy
 
 ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps beside it, and their gradients
+PARAMETER_COPIES = 8  # values, gradients, two moments, and what the optimiser makes on its way
 GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker
 
 
@@ -21,17 +22,22 @@ class WidthPlan(NamedTuple):
     nothing beyond (`tests/perf/lanes.py`).
     """
 
-    most: int = 32  # lanes
-    step_bytes: int = 256 * 2**20  # of activations in one step
+    most: int = 24  # lanes
+    step_bytes: int = 224 * 2**20  # of one step of all lanes
     wide: int = 256  # channels of a convolution from which fused lanes are slower than a loop, on a CPU
 
 
-def width(strategy: Strategy, network: Network, examples: int, plan: WidthPlan) -> int:
-    """Lanes that see `examples` at each step and run fused; 1 where the strategy cannot be traced."""
+def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
+    """Lanes of a pack to run fused; 1 where the strategy cannot be traced."""
+    network = pack.network
     on_cpu = network.bank.device.type == "cpu"
     if not strategy.fusible or (strategy.trains and on_cpu and _widest_convolution(network.tail) >= plan.wide):
         return 1
-    lane_bytes = examples * (network.bank[0].nbytes + ACTIVATION_COPIES * _activation_bytes(network))
+    rows = len(pack.lanes[0].rows)
+    examples = min(rows, pack.batch_size) if strategy.trains else rows
+    trained = 4 * strategy.parameters(pack.task(0), pack.static)[0] if strategy.trains else 0
+    activations = examples * (network.bank[0].nbytes + ACTIVATION_COPIES * _activation_bytes(network))
+    lane_bytes = activations + PARAMETER_COPIES * trained
     factor = 1 if on_cpu else GPU_FACTOR
     return max(1, min(plan.most * factor, plan.step_bytes * factor // lane_bytes))
 

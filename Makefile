@@ -37,7 +37,8 @@ check: $(READY) ## style, types and the layers of the architecture
 	@$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_layers.py
 
 perf: $(READY) ## measure speed
-	@$(ONE_THREAD) $(BIN)/python -m pytest -q -m perf --durations=0 $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python tests/perf/lanes.py $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python tests/perf/report.py
 
 clean: ## remove caches and build leavings; results and .venv stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache build dist *.egg-info

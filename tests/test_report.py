@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -183,14 +182,6 @@ def test_a_suite_that_has_not_started_is_a_page_of_holes(tmp_path: Path) -> None
 def test_any_part_of_a_suite_makes_a_report(tmp_path: Path, keep: str) -> None:
     files = report.write(small().query(keep), meta(cards={}), tmp_path)
     assert all(file.stat().st_size for file in files)
-
-
-@pytest.mark.perf
-def test_a_report_of_a_thousand_cells_takes_seconds(tmp_path: Path) -> None:
-    frame = simulate()
-    started = time.process_time()
-    report.write(frame, meta(), tmp_path)
-    assert time.process_time() - started < 15
 
 
 def test_the_stores_frame_is_a_reports_frame(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -263,15 +262,3 @@ def test_a_cell_without_fingerprints_stands_for_the_data_measured_last(folder: P
 def test_an_empty_store_has_an_empty_frame(folder: Path) -> None:
     with Store.open(folder) as store:
         assert store.frame().empty and "score" in store.frame().columns
-
-
-@pytest.mark.perf
-def test_a_thousand_cells_are_saved_and_read_in_seconds(folder: Path) -> None:
-    started = time.perf_counter()
-    with Store.open(folder) as store:
-        for block in range(120):
-            store.save([record(seed=9 * block + i) for i in range(9)])
-        saved = time.perf_counter()
-        assert len(store.frame()) == 1080
-    print(f"120 blocks of 9 saved in {saved - started:.2f} s, frame in {time.perf_counter() - saved:.2f} s")
-    assert time.perf_counter() - started < 20

@@ -117,3 +117,38 @@ def test_a_module_sees_static_hyperparameters_only():
     net, y = network(strategy, backbones.get("glyph_vit"), hp)
     pack(strategy, net, [Lane(hp, torch.arange(8), y[:8], seed=0)]).start()
     assert seen == [{"rank": 8}]
+
+
+def test_groups_scale_the_learning_rate_by_name(monkeypatch):
+    strategy = STRATEGIES["partial_freeze"]()
+    monkeypatch.setattr(strategy, "groups", lambda hp: {"tail": 0.0})
+    hp = {**space.defaults(strategy.space), "weight_decay": 1e-4}
+    net, y = network(strategy, backbones.get("glyph_vit"), hp)
+    made = pack(strategy, net, [Lane(hp, torch.arange(8), y[:8], seed=0)])
+    made.start()
+    before = made.states[0]["theta"].clone()
+    made.advance(3)
+    head = CLASSES * 128 + CLASSES  # the classifier's own numbers stand first
+    assert torch.equal(made.states[0]["theta"][head:], before[head:])
+    assert not torch.equal(made.states[0]["theta"][:head], before[:head])
+
+
+def test_sgd_is_torchs_sgd_with_momentum(monkeypatch):
+    strategy = STRATEGIES["partial_freeze"]()
+    monkeypatch.setattr(type(strategy), "optimizer", "sgd")
+    hp = {**space.defaults(strategy.space), "lr": 0.01, "weight_decay": 0.05}
+    net, y = network(strategy, backbones.get("glyph_vit"), hp)
+    made = pack(strategy, net, [Lane(hp, torch.arange(16), y[:16], seed=0)], steps=6, batch=64)
+    made.start()
+    made.advance(6)
+    model = nn.Sequential(copy.deepcopy(net.tail).requires_grad_(True), nn.Linear(128, CLASSES))
+    nn.init.zeros_(model[1].weight)
+    nn.init.zeros_(model[1].bias)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=0.05)
+    for step in range(6):
+        optimizer.param_groups[0]["lr"] = 0.01 * float(schedule(Clock(torch.tensor(step), 6, 64)))
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(net.bank[:16]), y[:16]).backward()
+        optimizer.step()
+    # torch scales the momentum buffer by the newest rate, as we do; with a changing rate both agree.
+    torch.testing.assert_close(made.predict(net.bank[:16])[0], model(net.bank[:16]).detach(), rtol=1e-3, atol=1e-3)

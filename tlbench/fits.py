@@ -85,7 +85,7 @@ class Bench:
         self.backbone = backbones.get(block.backbone)
         promised = block.jobs[0].cell.weights_fingerprint
         if promised and self.backbone.fingerprint != promised:
-            raise TlbenchError(f"the weights of {block.backbone!r} changed while this run went on; run the command again")
+            raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._scratch = self.backbone.scratch()
         self._networks: dict[str, Network] = {}
         self._prefix_flops: dict[str, int] = {}
@@ -127,7 +127,7 @@ class Bench:
         found = {}
         for m in (1, 64):
             predict = partial(_predicted, prefix, pack, raw[:m])
-            times = [timed(predict)[1] * 1e3 for _ in range(7)]
+            times = [timed(predict, self.block.device)[1] * 1e3 for _ in range(7)]
             found[f"predict_ms_{m}"] = float(np.median(times))
             found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
         return found
@@ -199,7 +199,7 @@ class Fits:
 
     def _charge(self, action: Callable[[], T], group: Sequence[Fit]) -> T:
         """What it returns; its seconds are written on the bill, shared among the lanes."""
-        result, seconds = timed(action)
+        result, seconds = timed(action, self.bench.block.device)
         for fit in group:
             self.seconds[fit.job.cell.key] += seconds / len(group)
         return result
@@ -210,10 +210,12 @@ class Fits:
             self.flops[fit.job.cell.key, fit.trial.number] += flops
 
 
-def timed(action: Callable[[], T]) -> tuple[T, float]:
-    """What it returns, and the seconds that it took."""
+def timed(action: Callable[[], T], device: str) -> tuple[T, float]:
+    """What it returns, and the seconds that it took; a GPU works on after a call has returned."""
     start = time.perf_counter()
     result = action()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
     return result, time.perf_counter() - start
 
 

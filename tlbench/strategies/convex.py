@@ -43,14 +43,16 @@ def logistic_regression(x: Tensor, y: Tensor, weight: Tensor, num_classes: int, 
     """W [C, d + 1], in x's type, that minimises C sum_i weight_i loss_i + |W without intercept|^2 / 2.
 
     The objective of scikit-learn's `LogisticRegression(C=strength)`; quickest where x comes from `row_space`. L-BFGS
-    (Nocedal and Wright 2006, algorithm 7.4) from the Hessian's diagonal at W = 0, with all step lengths of the line search tried at once, which costs little since logits are linear in W. In float64:
-    near the optimum a float32 objective no longer tells a better point from a worse one.
+    (Nocedal and Wright 2006, algorithm 7.4) from the Hessian's diagonal at W = 0, with all step lengths of the line
+    search tried at once, which costs little since logits are linear in W. In float64: near the optimum a float32
+    objective no longer tells a better point from a worse one.
     """
     ones = torch.ones_like(x[:, :1])
     target = F.one_hot(y, num_classes).to(x.dtype)
     problem = _Problem(torch.cat([x, ones], dim=1), target, weight.to(x.dtype), strength.to(x.dtype))
     w = torch.zeros(num_classes, x.shape[1] + 1, dtype=x.dtype, device=x.device)
-    gradient, scale, pairs = problem.gradient(w), 1 / problem.curvature(), []
+    gradient, scale = problem.gradient(w), 1 / problem.curvature()
+    pairs: list[_Pair] = []
     for _ in range(ITERATIONS):
         direction = -_newton_step(gradient, scale, pairs)
         w, gradient, pair = _moved(problem, w, gradient, direction)
@@ -65,7 +67,7 @@ class _Problem(NamedTuple):
     strength: Tensor  # 0-d
 
     def value(self, logits: Tensor, penalty: Tensor) -> Tensor:
-        """The objective, divided by 1 + strength so that float32 holds it at both ends; logits [..., n, C]."""
+        """The objective, divided by 1 + strength, which keeps it near 1 at both ends; logits [..., n, C]."""
         loss = torch.logsumexp(logits, -1) - (logits * self.target).sum(-1)
         return (self.strength * (loss * self.weight).sum(-1) + penalty / 2) / (1 + self.strength)
 

@@ -70,7 +70,7 @@ class GradientStrategy(Strategy):
             return (self.loss(task, hp, logits, y) * weight).sum() / weight.sum(), buffers
 
         gradient, buffers = grad(objective, has_aux=True)(state["theta"])
-        lr = hp["lr"] * schedule(clock) * program.multipliers(self.groups(hp))
+        lr = hp["lr"] * schedule(clock) * program.multipliers(self.groups(hp), like=gradient)
         update = sgd if self.optimizer == "sgd" else adamw
         moved = update(state, gradient, lr=lr, weight_decay=hp.get("weight_decay", 0.0), clock=clock)
         return {**moved, "key": state["key"], "buffers": buffers}
@@ -116,11 +116,12 @@ class _Program:
             norm.train(training)
         return functional_call(self.network, {**values, **buffers}, (x,))
 
-    def multipliers(self, groups: dict[str, float]) -> Tensor | float:
+    def multipliers(self, groups: dict[str, float], *, like: Tensor) -> Tensor | float:
         if not groups:
             return 1.0
         each = [next((m for prefix, m in groups.items() if name.startswith(prefix)), 1.0) for name in self.names]
-        return torch.cat([torch.full((size,), float(m)) for size, m in zip(self.sizes, each, strict=True)])
+        spread = zip(self.sizes, each, strict=True)
+        return torch.cat([torch.full((size,), float(m), dtype=like.dtype, device=like.device) for size, m in spread])
 
 
 def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:

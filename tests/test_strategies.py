@@ -150,5 +150,4 @@ def test_sgd_is_torchs_sgd_with_momentum(monkeypatch):
         optimizer.zero_grad()
         nn.functional.cross_entropy(model(net.bank[:16]), y[:16]).backward()
         optimizer.step()
-    # torch scales the momentum buffer by the newest rate, as we do; with a changing rate both agree.
     torch.testing.assert_close(made.predict(net.bank[:16])[0], model(net.bank[:16]).detach(), rtol=1e-3, atol=1e-3)

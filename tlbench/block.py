@@ -19,7 +19,7 @@ from tlbench import registry
 from tlbench.datasets import base
 from tlbench.datasets.splits import seed
 from tlbench.engine import OutOfMemory
-from tlbench.fits import Bench, Block, Fit, Fits, Fitted, Job
+from tlbench.fits import Bench, Bill, Block, Fit, Fits, Fitted, Job
 from tlbench.metrics import all_metrics
 from tlbench.tune import Search, Trial, rungs, survivors
 from tlbench.types import Cell, Status
@@ -86,38 +86,26 @@ def _alone(bench: Bench, job: Job) -> Outcome:
 def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
     """Chooses each job's configuration on its folds, trains it on the whole budget, and predicts the test inputs."""
     searches = {job.cell.key: _search(bench, job) for job in jobs}
-    tuning = Bill()
+    tuning, fitting = Bill(), Bill()
     while asked := {key: search.ask() for key, search in searches.items() if search.open}:
         _compared(bench, [job for job in jobs if job.cell.key in asked], asked, tuning)
         for key, trials in asked.items():
             searches[key].tell(trials)
-    refits = Fits(bench, (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists()))
+    finalists = (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists())
+    refits = Fits(bench, finalists, fitting)
     refits.advance(bench.steps(jobs[0].cell.effort))
-    return _outcomes(bench, jobs, searches, tuning, refits)
+    return _outcomes(refits, searches, tuning)
 
 
 def _search(bench: Bench, job: Job) -> Search:
     return Search(bench.space, job.cell.effort, seed=_seed(job, "search"), compared=bool(job.folds))
 
 
-class Bill:
-    """Seconds and operations of tuning, by cell key."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-        self.flops: dict[str, int] = {}
-
-    def add(self, fits: Fits) -> None:
-        for key, seconds in fits.seconds.items():
-            self.seconds[key] = self.seconds.get(key, 0.0) + seconds
-        for (key, _), flops in fits.flops.items():
-            self.flops[key] = self.flops.get(key, 0) + flops
-
-
 def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], tuning: Bill) -> None:
     """Trains the trials on their folds, from rung to rung, and writes down what each is worth."""
     folded = [job for job in jobs if job.folds]
-    fits = Fits(bench, (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial)))
+    folds = (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial))
+    fits = Fits(bench, folds, tuning)
     alive = {job.cell.key: asked[job.cell.key] for job in folded}
     effort = jobs[0].cell.effort
     halved = bench.strategy.trains and bool(effort.rungs)
@@ -131,7 +119,6 @@ def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], 
         for trial in asked[job.cell.key]:
             finished = any(trial is other for other in alive[job.cell.key])
             trial.state = "failed" if math.isinf(trial.value) else "complete" if finished else "pruned"
-    tuning.add(fits)
 
 
 def _judge(fits: Fits, rung: int) -> None:
@@ -143,7 +130,7 @@ def _judge(fits: Fits, rung: int) -> None:
         job, trial = parts[0][0].job, parts[0][0].trial
         logits = np.concatenate([part for _, part in parts])
         y = np.concatenate([job.y[fit.held_out] for fit, _ in parts])
-        trial.steps, trial.cost = rung, fits.flops[job.cell.key, trial.number]
+        trial.steps, trial.cost = rung, fits.bill.flops[job.cell.key, trial.number]
         trial.value, trial.nll = -math.inf, math.inf
         if np.isfinite(logits).all():
             found = all_metrics(logits, y)
@@ -151,14 +138,13 @@ def _judge(fits: Fits, rung: int) -> None:
             trial.curve[rung] = trial.value
 
 
-def _outcomes(
-    bench: Bench, jobs: Sequence[Job], searches: dict[str, Search], tuning: Bill, refits: Fits
-) -> list[Outcome]:
-    found = {job.cell.key: Outcome(job.cell, Status.DONE) for job in jobs}
+def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[Outcome]:
+    bench, found = refits.bench, dict[str, Outcome]()
     latency: dict[str, float] = {}
     for fitted in refits.on_test():
-        key, trial = fitted.fit.job.cell.key, fitted.fit.trial
-        outcome, search = found[key], searches[key]
+        cell, trial = fitted.fit.job.cell, fitted.fit.trial
+        outcome = found.setdefault(cell.key, Outcome(cell, Status.DONE))
+        search = searches[cell.key]
         outcome.logits[trial.number] = fitted.logits
         if trial is not search.winner():
             continue
@@ -166,23 +152,22 @@ def _outcomes(
         outcome.selection = search.selection()
         outcome.transductive = _transductive(bench, fitted)
         outcome.width = fitted.pack.width
-        outcome.cost = _cost(bench, fitted, tuning, refits) | latency
+        outcome.cost = _cost(fitted, refits, tuning) | latency
     return list(found.values())
 
 
-def _cost(bench: Bench, fitted: Fitted, tuning: Bill, refits: Fits) -> dict[str, float]:
-    key, trial = fitted.fit.job.cell.key, fitted.fit.trial
+def _cost(fitted: Fitted, refits: Fits, tuning: Bill) -> dict[str, float]:
+    bench, key, trial = refits.bench, fitted.fit.job.cell.key, fitted.fit.trial
     trainable, total = bench.strategy.parameters(fitted.pack.task(fitted.lane), trial.params)
     below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(trial.params)).parameters())
-    refitted = sum(1 for cell, _ in refits.flops if cell == key)
     return {
         "trainable_parameters": trainable,
         "total_parameters": total + below,
         "stored_parameters": trainable,
-        "train_flops": refits.flops[key, trial.number],
-        "tune_flops": tuning.flops.get(key, 0),
-        "tune_seconds": tuning.seconds.get(key, 0.0),
-        "fit_seconds": refits.seconds[key] / refitted,
+        "train_flops": refits.bill.flops[key, trial.number],
+        "tune_flops": sum(tuning.trials(key)),
+        "tune_seconds": tuning.seconds[key],
+        "fit_seconds": refits.bill.seconds[key] / len(refits.bill.trials(key)),
         "peak_memory_mb": _peak_memory(bench.block.device),
     }
 

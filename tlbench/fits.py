@@ -140,13 +140,23 @@ class Bench:
         return features.bank(self.backbone, tap, raw, file=file, device=block.device)
 
 
+class Bill:
+    """What fits cost."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)  # by cell key
+        self.flops: dict[tuple[str, int], int] = defaultdict(int)  # by cell key and trial number
+
+    def trials(self, key: str) -> list[int]:
+        """Operations of each trial of a cell."""
+        return [flops for (cell, _), flops in self.flops.items() if cell == key]
+
+
 class Fits:
     """The lanes of several jobs, in packs of equal static values and equal numbers of rows, all started."""
 
-    def __init__(self, bench: Bench, fits: Iterable[Fit]) -> None:
-        self.bench = bench
-        self.seconds: dict[str, float] = defaultdict(float)  # by cell key
-        self.flops: dict[tuple[str, int], int] = defaultdict(int)  # by cell key and trial number
+    def __init__(self, bench: Bench, fits: Iterable[Fit], bill: Bill) -> None:
+        self.bench, self.bill = bench, bill
         groups: dict[tuple, list[Fit]] = {}
         for fit in fits:
             static = tuple(sorted(space.static(bench.space, fit.trial.params).items()))
@@ -201,13 +211,13 @@ class Fits:
         """What it returns; its seconds are written on the bill, shared among the lanes."""
         result, seconds = timed(action, self.bench.block.device)
         for fit in group:
-            self.seconds[fit.job.cell.key] += seconds / len(group)
+            self.bill.seconds[fit.job.cell.key] += seconds / len(group)
         return result
 
     def _count(self, group: Sequence[Fit], flops: int) -> None:
         """Writes operations of each lane on the bill."""
         for fit in group:
-            self.flops[fit.job.cell.key, fit.trial.number] += flops
+            self.bill.flops[fit.job.cell.key, fit.trial.number] += flops
 
 
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:

@@ -95,5 +95,3 @@ class FromScratch(GradientStrategy):
 
     def augment(self, task: Task, hp: Hyperparameters, x: Tensor, keys: Tensor) -> Tensor:
         return shifted_and_turned(x, keys, flips=task.flips)
-
-

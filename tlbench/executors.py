@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from tlbench.block import Outcome
 
 THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-# glibc gives large buffers back to the system after every step and asks for them again; this keeps them.
-MALLOC = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31), "MALLOC_TOP_PAD_": str(2**26)}
 
 
 class Means(NamedTuple):
@@ -88,7 +86,7 @@ def _found(future: Future, block: Block) -> list[Outcome] | None:
 
 
 def _pool(workers: int) -> ProcessPool:
-    os.environ.update(THREADS | MALLOC)
+    os.environ.update(THREADS)
     spawn = multiprocessing.get_context("spawn")
     return ProcessPool(max_workers=workers, context=spawn, initializer=_settle, initargs=[os.getpid()])
 

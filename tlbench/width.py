@@ -23,7 +23,7 @@ class WidthPlan(NamedTuple):
     """
 
     most: int = 24  # lanes
-    step_bytes: int = 224 * 2**20  # of one step of all lanes
+    step_bytes: int = 160 * 2**20  # of one step of all lanes
     wide: int = 256  # channels of a convolution from which fused lanes are slower than a loop, on a CPU
 
 

@@ -24,7 +24,7 @@ from tlbench.task import Clock, Task
 from tlbench.types import TlbenchError
 
 log = logging.getLogger("tlbench")
-PREDICT_ROWS = 4096  # test rows times lanes predicted at once
+PREDICT_ROWS = 1024  # test rows times lanes predicted at once
 
 
 class OutOfMemory(Exception):

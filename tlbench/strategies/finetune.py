@@ -18,15 +18,14 @@ from tlbench.task import Task
 class FullFinetune(GradientStrategy):
     """Every weight trains, from the pretrained values.
 
-    AdamW at 1e-3 as in "How to train your ViT?" (Steiner et al. 2022) would be for long schedules; few-label work
-    tunes around it, so the range spans three decades.
+    AdamW, decoupled weight decay (Loshchilov and Hutter 2019), over three decades of learning rate. The default did best of 1e-3, 2e-3 and 3e-3 on the `dev` suite at 64 steps.
     """
 
     name = "full_finetune"
     share = 0.4
     tap = "input"
     space: ClassVar[Space] = {
-        "lr": Float(1e-5, 1e-2, log=True, default=1e-3),
+        "lr": Float(1e-5, 1e-2, log=True, default=2e-3),
         "weight_decay": Float(1e-4, 1e-1, log=True, default=1e-2),
     }
 

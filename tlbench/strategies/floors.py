@@ -17,6 +17,7 @@ class Majority(Strategy):
     """Always the class with most labels; the first of them on a tie."""
 
     name = "majority"
+    tap = "input"
 
     def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:
         return {"logits": (_counts(task) + 1.0).log()}

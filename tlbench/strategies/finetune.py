@@ -18,7 +18,8 @@ from tlbench.task import Task
 class FullFinetune(GradientStrategy):
     """Every weight trains, from the pretrained values.
 
-    AdamW, decoupled weight decay (Loshchilov and Hutter 2019), over three decades of learning rate. The default did best of 1e-3, 2e-3 and 3e-3 on the `dev` suite at 64 steps.
+    AdamW (Loshchilov and Hutter 2019) over three decades of learning rate. The default rate did best of 1e-3, 2e-3 and
+    3e-3 on the `dev` suite at 64 steps.
     """
 
     name = "full_finetune"

@@ -140,7 +140,6 @@ def _judge(fits: Fits, rung: int) -> None:
 
 def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[Outcome]:
     bench, found = refits.bench, dict[str, Outcome]()
-    latency: dict[str, float] = {}
     for fitted in refits.on_test():
         cell, trial = fitted.fit.job.cell, fitted.fit.trial
         outcome = found.setdefault(cell.key, Outcome(cell, Status.DONE))
@@ -148,11 +147,10 @@ def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[O
         outcome.logits[trial.number] = fitted.logits
         if trial is not search.winner():
             continue
-        latency = latency or bench.latency(fitted.pack, bench.tap(trial.params))
         outcome.selection = search.selection()
         outcome.transductive = _transductive(bench, fitted)
         outcome.width = fitted.pack.width
-        outcome.cost = _cost(fitted, refits, tuning) | latency
+        outcome.cost = _cost(fitted, refits, tuning)
     return list(found.values())
 
 
@@ -169,6 +167,7 @@ def _cost(fitted: Fitted, refits: Fits, tuning: Bill) -> dict[str, float]:
         "tune_seconds": tuning.seconds[key],
         "fit_seconds": refits.bill.seconds[key] / len(refits.bill.trials(key)),
         "peak_memory_mb": _peak_memory(bench.block.device),
+        **bench.latency(fitted.pack, bench.tap(trial.params)),
     }
 
 

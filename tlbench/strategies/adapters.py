@@ -31,7 +31,7 @@ class Lora(GradientStrategy):
     """
 
     name = "lora"
-    share = 0.4
+    share = 0.5
     tap = "blocks.0"
     space: ClassVar[Space] = {
         "lr": Float(1e-4, 1e-1, log=True, default=3e-3),
@@ -51,7 +51,7 @@ class Adapter(GradientStrategy):
     """A residual bottleneck after every block (Houlsby et al. 2019; one a block, as Pfeiffer et al. 2021)."""
 
     name = "adapter"
-    share = 0.4
+    share = 0.5
     tap = "blocks.0"
     space: ClassVar[Space] = {
         "lr": Float(1e-4, 1e-1, log=True, default=3e-3),

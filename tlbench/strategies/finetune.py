@@ -23,7 +23,7 @@ class FullFinetune(GradientStrategy):
     """
 
     name = "full_finetune"
-    share = 0.4
+    share = 0.5
     tap = "input"
     space: ClassVar[Space] = {
         "lr": Float(1e-5, 1e-2, log=True, default=2e-3),
@@ -42,7 +42,7 @@ class PartialFreeze(GradientStrategy):
     """The last k blocks and what stands above them train; the rest stays (Yosinski et al. 2014, section 3)."""
 
     name = "partial_freeze"
-    share = 0.4
+    share = 0.5
     space: ClassVar[Space] = {
         "lr": Float(1e-5, 1e-2, log=True, default=1e-3),
         "weight_decay": Float(1e-4, 1e-1, log=True, default=1e-2),
@@ -64,7 +64,7 @@ class BitFit(GradientStrategy):
     """
 
     name = "bitfit"
-    share = 0.4
+    share = 0.5
     tap = "blocks.0"
     space: ClassVar[Space] = {
         "lr": Float(1e-4, 1e-1, log=True, default=1e-2),

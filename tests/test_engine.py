@@ -33,7 +33,7 @@ def theta(made: Pack) -> list[torch.Tensor]:
 def size(made: Pack) -> float:
     """Norm of all weights of a lane's network, trained and frozen."""
     network = made.strategy._built(made.task(0), made.static).network
-    return float(torch.cat([p.flatten() for p in network.parameters()]).norm())
+    return float(torch.cat([p.detach().flatten() for p in network.parameters()]).norm())
 
 
 @pytest.mark.parametrize("backbone", ["glyph_vit", "glyph_cnn"])

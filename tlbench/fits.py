@@ -88,6 +88,7 @@ class Bench:
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._scratch = self.backbone.scratch()
         self._networks: dict[str, Network] = {}
+        self._tests: dict[str, Tensor] = {}
         self._prefix_flops: dict[str, int] = {}
         self._latency: dict[str, float] = {}
 
@@ -119,7 +120,9 @@ class Bench:
 
     def test(self, tap: str) -> Tensor:
         """Activations of the test inputs [m, ...]."""
-        return self._bank(tap, np.load(self.block.test_x, mmap_mode="r"), "test")
+        if tap not in self._tests:
+            self._tests[tap] = self._bank(tap, np.load(self.block.test_x, mmap_mode="r"), "test")
+        return self._tests[tap]
 
     def latency(self, pack: Pack, tap: str) -> dict[str, float]:
         """Milliseconds from raw inputs to the logits of one fitted lane, at batch 1 and 64; timed once a block."""

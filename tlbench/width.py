@@ -18,13 +18,13 @@ GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU w
 class WidthPlan(NamedTuple):
     """A rule and not a measurement, so that two folders made on one machine hold the same bytes.
 
-    On one thread of an x86 CPU, 24 fused lanes of glyph_vit took 1.7 to 2.0 times less than a loop, strategy by
-    strategy, most of it gained at 8 already (`make perf`).
+    On one thread of an x86 CPU a loop took 1.7 to 2.0 times as long as 24 fused lanes of glyph_vit, strategy by
+    strategy; most of it was gained at 8 lanes already (`make perf`).
     """
 
     most: int = 24  # lanes
     step_bytes: int = 160 * 2**20  # of one step of all lanes
-    wide: int = 256  # channels of a convolution from which a CPU loops: fusing gains at 128, and loses at 512
+    wide: int = 256  # channels of a convolution from which a CPU loops; fusing gained at 128, wider was not measured
 
 
 def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:

@@ -127,7 +127,7 @@ def test_unknown_backbones_are_answered_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])
 def test_a_local_file_gives_a_network_of_timm_its_weights(tmp_path: Path, suffix: str) -> None:
-    file, source = tmp_path / f"weights{suffix}", _state_of_convnext(seed=3)
+    file, source = tmp_path / f"weights_{suffix[1:]}{suffix}", _state_of_convnext(seed=3)
     source["head.fc.weight"] = torch.zeros(7, 320)  # a classifier is left out
     source["head.fc.bias"] = torch.zeros(7)
     (save_file if suffix == ".safetensors" else torch.save)(source, file)

@@ -26,12 +26,13 @@ def listing(kind: str, plugins: Sequence[str]) -> Iterator[str]:
     for plugin in plugins:
         load_plugin(plugin)
     if kind == "datasets":
-        yield from (_line(name, f"{d.card.classes:>3} classes  {d.card.summary}") for name, d in DATASETS.items())
+        yield from (_line(name, f"{d.card.classes or '?':>3} classes  {d.card.summary}") for name, d in DATASETS.items())
+        yield from (_line(family.form, family.summary) for family in DATASETS.families.values())
     elif kind == "strategies":
         yield from (_line(name, _first_sentence(strategy)) for name, strategy in STRATEGIES.items())
     else:
         yield from (_line(name, _first_sentence(backbone)) for name, backbone in BACKBONES.items())
-        yield _line("timm:NAME", "A network of timm with random weights, or timm:NAME@FILE.safetensors.")
+        yield from (_line(family.form, family.summary) for family in BACKBONES.families.values())
 
 
 def shown(prefix: str, results: Path) -> str:

@@ -39,7 +39,7 @@ class Block:
     """What an executor sends to a worker: jobs that share a dataset, a backbone and a strategy."""
 
     strategy: str
-    backbone: str
+    backbone: str  # a reference: what opens it
     jobs: tuple[Job, ...]
     pool_x: Path  # .npy of raw pool inputs
     pool_rows: np.ndarray  # [N] the rows of it that any budget of the suite uses
@@ -54,7 +54,7 @@ class Block:
 
     @property
     def name(self) -> str:
-        return f"{self.strategy}/{self.backbone}/{self.jobs[0].cell.dataset}"
+        return f"{self.strategy}/{self.jobs[0].cell.backbone}/{self.jobs[0].cell.dataset}"
 
 
 class Fit(NamedTuple):

@@ -12,19 +12,33 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from tlbench.types import Arrays, Card, TlbenchError
 
 T = TypeVar("T")
 
 
+class Family(NamedTuple, Generic[T]):
+    """Things that another library or a file names: `timm:NAME`, `folder:PATH`."""
+
+    form: str  # how a reference is written, for listings
+    summary: str
+    open: Callable[[str], tuple[str, T]]  # a reference -> the name that enters a cell's key (never a path), the thing
+
+
 class Registry(Mapping[str, T], Generic[T]):
-    """Names to things of one kind; an unknown name is answered with the nearest known ones."""
+    """Names to things of one kind; an unknown name is answered with the nearest known ones.
+
+    A name that begins with a family's prefix is a *reference*: it is opened when first asked for, and the thing is then
+    known by its reference and by its name.
+    """
 
     def __init__(self, noun: str, plural: str) -> None:
         self.noun, self.plural = noun, plural
+        self.families: dict[str, Family[T]] = {}  # by prefix, colon included
         self._items: dict[str, T] = {}
+        self._names: dict[str, str] = {}  # of references
 
     def add(self, name: str, item: T) -> None:
         known = self._items.get(name)
@@ -32,13 +46,30 @@ class Registry(Mapping[str, T], Generic[T]):
             raise TlbenchError(f"two {self.plural} are called {name!r}; rename one of them")
         self._items[name] = item
 
+    def name(self, reference: str) -> str:
+        """The name that a reference (or a plain name) has in a cell. Raises TlbenchError where there is no such thing."""
+        family = self._family(reference)
+        if reference in self._items:
+            return reference
+        if family is None:
+            raise TlbenchError(unknown(self.noun, reference, self._items, f"tlbench list {self.plural}"))
+        if reference not in self._names:
+            name, item = family.open(reference)
+            other = next((ref for ref, known in self._names.items() if known == name), None)
+            if other is not None:
+                raise TlbenchError(f"{other!r} and {reference!r} would both be called {name!r}; rename one of them")
+            self._items[name], self._names[reference] = item, name
+        return self._names[reference]
+
+    def reference(self, name: str) -> str:
+        """What opens the thing of this name in another process."""
+        return next((reference for reference, known in self._names.items() if known == name), name)
+
     def __getitem__(self, name: str) -> T:
-        if name not in self._items:
-            raise TlbenchError(unknown(self.noun, name, self._items, f"tlbench list {self.plural}"))
-        return self._items[name]
+        return self._items[self.name(name)]
 
     def __contains__(self, name: object) -> bool:
-        return name in self._items
+        return name in self._items or (isinstance(name, str) and self._family(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._items))
@@ -46,12 +77,19 @@ class Registry(Mapping[str, T], Generic[T]):
     def __len__(self) -> int:
         return len(self._items)
 
+    def _family(self, reference: str) -> Family[T] | None:
+        prefix, colon, rest = reference.partition(":")
+        return self.families.get(prefix + colon) if rest else None
+
 
 class Dataset:
-    """A registered dataset: its card, and the function that makes its arrays."""
+    """A registered dataset: its card, the function that makes its arrays, and what these depend on besides the code.
 
-    def __init__(self, card: Card, make: Callable[[Path], Arrays]) -> None:
-        self.card, self.make = card, make
+    `state` tells in what state the outside files are that the arrays come from; "" where there are none.
+    """
+
+    def __init__(self, card: Card, make: Callable[[Path], Arrays], *, state: Callable[[], str] = str) -> None:
+        self.card, self.make, self.state = card, make, state
         self.__module__, self.__qualname__ = make.__module__, make.__qualname__
 
 
@@ -82,6 +120,16 @@ class register:  # noqa: N801 - it reads as a verb at its uses
             return make
 
         return decorate
+
+    @staticmethod
+    def dataset_family(form: str, summary: str) -> Callable[[Callable], Callable]:
+        """`form` is how a reference is written, such as "folder:PATH"; see `Family.open` for the function."""
+        return _family_of(DATASETS, form, summary)
+
+    @staticmethod
+    def backbone_family(form: str, summary: str) -> Callable[[Callable], Callable]:
+        """`form` is how a reference is written, such as "timm:NAME[@WEIGHTS]"; see `Family.open` for the function."""
+        return _family_of(BACKBONES, form, summary)
 
 
 def unknown(noun: str, name: str, known: Any, see: str) -> str:
@@ -136,6 +184,15 @@ def raised_at(error: BaseException, module: str) -> str:
         file = frame.f_code.co_filename
         return f"line {line} of {Path(file).name}: `{linecache.getline(file, line).strip()}`"
     return "nowhere"
+
+
+def _family_of(registry: Registry, form: str, summary: str) -> Callable[[Callable], Callable]:
+    def decorate(open_reference: Callable[[str], tuple[str, Any]]) -> Callable[[str], tuple[str, Any]]:
+        prefix, colon, _ = form.partition(":")
+        registry.families[prefix + colon] = Family(form, summary, open_reference)
+        return open_reference
+
+    return decorate
 
 
 def _same_definition(a: Any, b: Any) -> bool:

@@ -20,7 +20,7 @@ from tlbench.datasets import base
 from tlbench.datasets.splits import Budget, folds, nested_budgets, seed
 from tlbench.executors import Means
 from tlbench.fits import Block, Job
-from tlbench.registry import STRATEGIES
+from tlbench.registry import BACKBONES, STRATEGIES
 from tlbench.scorer import Scorer, seal
 from tlbench.store import Store
 from tlbench.suite import Filter, Suite
@@ -215,7 +215,7 @@ def _block(suite: Suite, data: Prepared, cells: Sequence[Cell]) -> Block:
     loaded, largest = data.loaded, max(data.draws.values(), key=lambda draw: len(draw.rows))
     return Block(
         strategy=cells[0].strategy,
-        backbone=cells[0].backbone,
+        backbone=BACKBONES.reference(cells[0].backbone),
         jobs=tuple(data.job(cell) for cell in cells),
         pool_x=loaded.folder / "pool_x.npy",
         pool_rows=data.used,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,11 +11,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_entry_points, load_plugin, unknown
+from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, Registry, load_entry_points, load_plugin, unknown
 from tlbench.suite_file import Document, problems_of
 from tlbench.types import Cell, Effort, TlbenchError
-
-PREFIXES = ("timm:",)  # backbones that another library names
 
 
 @dataclass(frozen=True)
@@ -69,10 +68,18 @@ class Suite:
         )
 
 
-def load_suite(name_or_path: str | Path, preset: str | None = None, *, plugins: Sequence[str] = ()) -> Suite:
+def load_suite(
+    name_or_path: str | Path,
+    preset: str | None = None,
+    *,
+    plugins: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+) -> Suite:
     """The suite of this name (see `available_suites`) or file, in its default preset or the one named.
 
-    Loads the suite's plug-ins and `plugins`; strategies that the latter register join the suite's own.
+    Loads the suite's plug-ins and `plugins`; strategies that the latter register join the suite's own. `datasets` and
+    `backbones`, where there are any, take the place of the suite's, and its name then tells which.
     Raises one TlbenchError that lists every problem of the file: key, value, and the nearest valid name.
     """
     path = _find(str(name_or_path))
@@ -89,13 +96,14 @@ def load_suite(name_or_path: str | Path, preset: str | None = None, *, plugins: 
     if chosen not in document.presets:
         raise TlbenchError(unknown("preset", chosen, document.presets, f"[presets] in {path}"))
     settings = document.presets[chosen]
-    return Suite(
-        name=document.name,
+    own_axes = not (datasets or backbones)
+    suite = Suite(
+        name=document.name if own_axes else f"{document.name}-{_slug([*datasets, *backbones])}",
         preset=chosen,
         description=document.description,
         strategies=tuple(dict.fromkeys([*document.strategies, *added])),
-        backbones=tuple(settings.backbones or document.backbones),
-        datasets=tuple(document.datasets),
+        backbones=_opened(BACKBONES, backbones or settings.backbones or document.backbones),
+        datasets=_opened(DATASETS, datasets or document.datasets),
         budgets=tuple(settings.budgets),
         seeds=tuple(range(settings.seeds)),
         effort=settings.effort.as_effort(),
@@ -103,6 +111,8 @@ def load_suite(name_or_path: str | Path, preset: str | None = None, *, plugins: 
         protocol=document.protocol,
         path=path,
     )
+    _check_modality(suite)
+    return suite
 
 
 def available_suites() -> dict[str, Path]:
@@ -208,9 +218,26 @@ def _unknown_names(raw: dict[str, Any]) -> list[str]:
         f"{key}[{i}] = {name!r}: {unknown(registries[plural].noun, name, registries[plural], f'tlbench list {plural}')}"
         for key, names, plural in lists
         for i, name in enumerate(names if isinstance(names, list) else ())
-        if isinstance(name, str) and name not in registries[plural] and not _named_elsewhere(plural, name)
+        if isinstance(name, str) and name not in registries[plural]
     ]
 
 
-def _named_elsewhere(plural: str, name: str) -> bool:
-    return plural == "backbones" and any(name.startswith(prefix) and name != prefix for prefix in PREFIXES)
+def _slug(references: Sequence[str]) -> str:
+    """Letters, digits and _ of what is referred to: a part of a folder's name."""
+    return re.sub(r"[^a-z0-9]+", "_", "_".join(references).lower()).strip("_")
+
+
+def _opened(registry: Registry, references: Sequence[str]) -> tuple[str, ...]:
+    """The names of what is referred to, each opened so far that its card is known."""
+    return tuple(dict.fromkeys(registry.name(reference) for reference in references))
+
+
+def _check_modality(suite: Suite) -> None:
+    """Raises TlbenchError where a network cannot read a dataset."""
+    for dataset, backbone in product(suite.datasets, suite.backbones):
+        card, network = DATASETS[dataset].card, BACKBONES[backbone]
+        if card.modality != network.modality:
+            raise TlbenchError(
+                f"suite {suite.name}: backbone {backbone!r} reads {network.modality}s and dataset {dataset!r} holds "
+                f"{card.modality}s; put them into suites of their own, or choose with --dataset and --backbone"
+            )

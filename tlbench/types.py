@@ -28,6 +28,7 @@ class Arrays(NamedTuple):
     test_y: np.ndarray
     class_names: tuple[str, ...]
     groups: np.ndarray | None = None  # [pool]; rows of one group never stand on both sides of a fold
+    excluded: dict[str, int] | None = None  # examples that could not be used: how many, by reason
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Card:
 
     name: str
     modality: Modality
-    classes: int
+    classes: int | None  # None: as many as the data turns out to have
     summary: str
     kind: Literal["real", "procedural"]
     group: str  # the heading it stands under in a report: "real images", "scripts", ...

@@ -1,21 +1,17 @@
-"""Which backbone has this name? The embedded ones, those of plug-ins, and `timm:NAME`."""
+"""Which backbone has this name? The embedded ones, those of plug-ins, and those that another library names."""
 
 from __future__ import annotations
 
-from tlbench.backbones import glyph
-from tlbench.backbones.base import Backbone, Pixels, Trunk
+from tlbench.backbones import glyph, timm
+from tlbench.backbones.base import Backbone, Named, Pixels, Trunk
 from tlbench.registry import BACKBONES
 
-__all__ = ["Backbone", "Pixels", "Trunk", "get", "glyph"]
+__all__ = ["Backbone", "Named", "Pixels", "Trunk", "get", "glyph", "timm"]
 
 
-def get(name: str) -> Backbone:
-    """The backbone called `name`: a registered one, `timm:MODEL` with random weights, or `timm:MODEL@FILE`.
+def get(reference: str) -> Backbone:
+    """The backbone of this name or reference (see `tlbench list backbones`), with its weights.
 
     Raises TlbenchError with the nearest names, or where weights are missing or damaged.
     """
-    if name.startswith("timm:"):
-        from tlbench.backbones.timm import Timm
-
-        return Timm(name)
-    return BACKBONES[name]()
+    return BACKBONES[reference]()

@@ -5,8 +5,10 @@ from __future__ import annotations
 import abc
 import copy
 import hashlib
-from typing import TypeVar
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -29,6 +31,16 @@ class Trunk(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(x)
+
+
+class Named(NamedTuple):
+    """A network that another library names; calling it makes the backbone."""
+
+    modality: Modality
+    make: Callable[[], Backbone]
+
+    def __call__(self) -> Backbone:
+        return self.make()
 
 
 class Backbone(abc.ABC):
@@ -80,8 +92,12 @@ class Backbone(abc.ABC):
             raise TlbenchError(f"{unknown('tap', tap, self.taps, 'the taps')} of {self.name}: {', '.join(self.taps)}")
         return tap
 
+    def encoded(self, raw: np.ndarray) -> np.ndarray:
+        """Raw inputs as numbers that a tensor can hold: images as they are, texts as int32 tokens [m, t]."""
+        return raw
+
     def prefix(self, tap: str) -> nn.Module:
-        """Raw input (images: uint8 [m, H, W, 3]) -> activations at the tap; a frozen copy in eval mode."""
+        """Encoded input (images: uint8 [m, H, W, 3]) -> activations at the tap; a frozen copy in eval mode."""
         tap, trunk = self.resolve(tap), self.trunk
         if tap == "input":
             return _frozen(self.reader)

@@ -10,11 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import rng
-from tlbench.backbones.base import Backbone, Pixels, Trunk
-from tlbench.registry import unknown
+from tlbench.backbones.base import Backbone, Named, Pixels, Trunk
+from tlbench.registry import register, unknown
 from tlbench.types import TlbenchError
 
 PREFIX = "timm:"
+
+
+@register.backbone_family("timm:NAME[@WEIGHTS]", "A network of timm.")
+def opened(reference: str) -> tuple[str, Named]:
+    """The name of a network with the file it comes from shortened to its stem, and how to make it."""
+    model, at, weights = reference.removeprefix(PREFIX).partition("@")
+    return f"{PREFIX}{model}{at}{Path(weights).stem if at else ''}", Named("image", lambda: Timm(reference))
 
 
 class Timm(Backbone):

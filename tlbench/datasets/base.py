@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import inspect
 import logging
+import re
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,6 +44,7 @@ class Loaded:
     groups: np.ndarray | None  # [N]
     fingerprint: str  # hex sha256 of all arrays, test labels included
     duplicates_removed: int  # pool examples that were copies of test examples
+    excluded: dict[str, int]  # examples that could not be used: how many, by reason
     folder: Path
 
     @property
@@ -59,7 +61,7 @@ def load(name: str, root: str | Path) -> Loaded:
     """
     refuse_when_sealed(f"loading {name!r}")
     dataset, root = DATASETS[name], Path(root)
-    folder = root / "datasets" / f"{name}-{_maker_version(dataset)[:16]}"
+    folder = root / "datasets" / f"{_file_name(dataset.card.name)}-{_maker_version(dataset)[:16]}"
     for _ in range(3):  # a third reading fails only when files are damaged as fast as they are written
         try:
             return _read(dataset.card, folder)
@@ -106,6 +108,7 @@ def fingerprint(arrays: Arrays) -> str:
     """Hex sha256 of everything in the arrays; it is what identifies data."""
     values = arrays._asdict()
     names = values.pop("class_names")
+    del values["excluded"]
     return sha256([list(names), {key: cache.content(value) for key, value in values.items() if value is not None}])
 
 
@@ -115,7 +118,7 @@ def _read(card: Card, folder: Path) -> Loaded:
     if pool_x is None or pool_y is None or test_x is None:
         raise cache.Damaged(f"{folder}: an array is missing from its manifest")
     return Loaded(
-        card=card,
+        card=replace(card, classes=len(facts["class_names"])),
         pool_x=pool_x,
         pool_y=pool_y,
         test_x=test_x,
@@ -123,6 +126,7 @@ def _read(card: Card, folder: Path) -> Loaded:
         groups=cache.read(folder, "groups"),
         fingerprint=facts["fingerprint"],
         duplicates_removed=facts["duplicates_removed"],
+        excluded=facts["excluded"],
         folder=folder,
     )
 
@@ -133,9 +137,10 @@ def _write(dataset: Dataset, root: Path, folder: Path) -> None:
         "class_names": list(arrays.class_names),
         "fingerprint": fingerprint(arrays),
         "duplicates_removed": removed,
+        "excluded": arrays.excluded or {},
     }
     values = arrays._asdict()
-    del values["class_names"]
+    del values["class_names"], values["excluded"]
     cache.write(folder, {key: value for key, value in values.items() if value is not None}, facts)
 
 
@@ -153,7 +158,12 @@ def _maker_version(dataset: Dataset) -> str:
     """Hex sha256 of the code and the packages that the arrays come from: other code, another cache folder."""
     home = Path(__file__).parent
     ours = [path.read_bytes().hex() for path in sorted(home.rglob("*.py"))]
-    return sha256([ours, _source(dataset), [_package(name) for name in SOURCES_OF_CHANGE]])
+    return sha256([ours, _source(dataset), dataset.state(), [_package(name) for name in SOURCES_OF_CHANGE]])
+
+
+def _file_name(name: str) -> str:
+    """A dataset's name as a folder may have it; the version behind it keeps apart what this makes equal."""
+    return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
 
 
 def _source(dataset: Dataset) -> str:

@@ -20,13 +20,15 @@ def checked(arrays: Arrays, card: Card) -> Arrays:
         refuse(
             card, f"pool images are {arrays.pool_x.shape[1:]} and test images {arrays.test_x.shape[1:]}; resize them"
         )
-    pool_y = _labels(arrays.pool_y, arrays.pool_x, "pool", card)
-    test_y = _labels(arrays.test_y, arrays.test_x, "test", card)
+    pool_y = _labels(arrays.pool_y, arrays.pool_x, "pool", card, classes=len(names))
+    test_y = _labels(arrays.test_y, arrays.test_x, "test", card, classes=len(names))
     check_every_class(pool_y, names, card)
     groups = None if arrays.groups is None else np.asarray(arrays.groups)
     if groups is not None and groups.shape != pool_y.shape:
         refuse(card, f"groups has shape {groups.shape}; it needs one entry for each of {len(pool_y)} pool examples")
-    return Arrays(np.asarray(arrays.pool_x), pool_y, np.asarray(arrays.test_x), test_y, names, groups)
+    return Arrays(
+        np.asarray(arrays.pool_x), pool_y, np.asarray(arrays.test_x), test_y, names, groups, arrays.excluded
+    )
 
 
 def check_every_class(pool_y: np.ndarray, names: tuple[str, ...], card: Card) -> None:
@@ -44,7 +46,7 @@ def refuse(card: Card, problem: str) -> NoReturn:
 def _check_classes(names: tuple[str, ...], card: Card) -> None:
     if len(names) < 2:
         refuse(card, f"it has one class only ({', '.join(names) or 'none'}); classification needs two or more")
-    if len(names) != card.classes:
+    if card.classes is not None and len(names) != card.classes:
         refuse(card, f"its card says {card.classes} classes and its function named {len(names)}; make them equal")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -75,15 +77,15 @@ def _check_strings(x: np.ndarray, part: str, card: Card) -> None:
         refuse(card, f"{part}[{bad[0]}] is {x[bad[0]]!r}, not a text ({len(bad)} such examples); repair or remove them")
 
 
-def _labels(y: np.ndarray, x: np.ndarray, part: str, card: Card) -> np.ndarray:
+def _labels(y: np.ndarray, x: np.ndarray, part: str, card: Card, *, classes: int) -> np.ndarray:
     y = np.asarray(y)
     if y.shape != (len(x),):
         refuse(card, f"{part}_y has shape {list(y.shape)} for {len(x)} examples; give one label for each")
     if y.dtype.kind == "f" and np.isnan(y).any():
         refuse(card, f"{part}_y[{int(np.argmax(np.isnan(y)))}] is NaN; every example needs a label")
     if y.dtype.kind not in "iu":
-        refuse(card, f"{part}_y is {y.dtype}; give whole numbers from 0 to {card.classes - 1}")
-    wrong = np.flatnonzero((y < 0) | (y >= card.classes))
+        refuse(card, f"{part}_y is {y.dtype}; give whole numbers from 0 to {classes - 1}")
+    wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
         refuse(card, f"{part}_y[{wrong[0]}] is {y[wrong[0]]}; labels run from 0 to {card.classes - 1}")
     return y.astype(np.int64)

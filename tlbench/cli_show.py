@@ -26,7 +26,8 @@ def listing(kind: str, plugins: Sequence[str]) -> Iterator[str]:
     for plugin in plugins:
         load_plugin(plugin)
     if kind == "datasets":
-        yield from (_line(name, f"{d.card.classes or '?':>3} classes  {d.card.summary}") for name, d in DATASETS.items())
+        cards = {name: dataset.card for name, dataset in DATASETS.items()}
+        yield from (_line(name, f"{card.classes or '?':>3} classes  {card.summary}") for name, card in cards.items())
         yield from (_line(family.form, family.summary) for family in DATASETS.families.values())
     elif kind == "strategies":
         yield from (_line(name, _first_sentence(strategy)) for name, strategy in STRATEGIES.items())

@@ -47,7 +47,7 @@ class Registry(Mapping[str, T], Generic[T]):
         self._items[name] = item
 
     def name(self, reference: str) -> str:
-        """The name that a reference (or a plain name) has in a cell. Raises TlbenchError where there is no such thing."""
+        """The name in a cell of what a reference or plain name means. Raises TlbenchError where there is none."""
         family = self._family(reference)
         if reference in self._items:
             return reference

@@ -87,5 +87,5 @@ def _labels(y: np.ndarray, x: np.ndarray, part: str, card: Card, *, classes: int
         refuse(card, f"{part}_y is {y.dtype}; give whole numbers from 0 to {classes - 1}")
     wrong = np.flatnonzero((y < 0) | (y >= classes))
     if len(wrong):
-        refuse(card, f"{part}_y[{wrong[0]}] is {y[wrong[0]]}; labels run from 0 to {card.classes - 1}")
+        refuse(card, f"{part}_y[{wrong[0]}] is {y[wrong[0]]}; labels run from 0 to {classes - 1}")
     return y.astype(np.int64)

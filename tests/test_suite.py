@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tlbench.suite import Filter, available_suites, describe, load_suite, parse_only
+from tlbench.suite import Filter, available_suites, describe, load_suite, parse_only, typed
 from tlbench.types import TlbenchError
 
 GOOD = """
@@ -170,3 +170,12 @@ def test_a_plug_in_named_in_the_suite_lies_beside_it(suite_file: Path) -> None:
     text = GOOD.replace('"lora"]', '"a_strategy_from_a_suite"]\nplugins = ["my_idea.py"]')
     suite_file.write_text(text)
     assert load_suite(suite_file).strategies == ("linear_probe", "a_strategy_from_a_suite")
+
+
+def test_datasets_and_backbones_named_at_a_run_take_the_place_of_the_suites() -> None:
+    suite = load_suite("smoke", datasets=["armenian"], backbones=["glyph_cnn"])
+    assert (suite.datasets, suite.backbones) == (("armenian",), ("glyph_cnn",))
+    assert suite.name == "smoke-armenian_glyph_cnn"  # its results have a folder of their own
+    assert typed(suite) == "smoke --preset smoke --dataset armenian --backbone glyph_cnn"
+    with pytest.raises(TlbenchError, match="unknown dataset 'armenan'; did you mean 'armenian'"):
+        load_suite("smoke", datasets=["armenan"])

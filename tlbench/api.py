@@ -19,6 +19,8 @@ def run(  # noqa: PLR0913 - the options of the command
     *,
     preset: str | None = None,
     plugins: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    backbones: Sequence[str] = (),
     only: Sequence[str] = (),
     device: str = "auto",
     workers: int = 0,
@@ -27,6 +29,7 @@ def run(  # noqa: PLR0913 - the options of the command
 ) -> pd.DataFrame:
     """Runs what is missing of a suite, writes its report, and returns one row a cell.
 
+    `datasets` and `backbones` take the place of the suite's, by name or reference ("folder:./my_images", "timm:NAME").
     `only` takes texts such as "strategy=lora,bitfit"; `workers` 0 is one for each core or device; `timeout` is seconds
     a cell. Raises TlbenchError for a suite, plug-in, dataset or store that cannot be used, before any training.
 
@@ -34,7 +37,7 @@ def run(  # noqa: PLR0913 - the options of the command
     """
     from tlbench.cli_run import run_suite
 
-    loaded = load_suite(suite, preset, plugins=plugins)
+    loaded = load_suite(suite, preset, plugins=plugins, datasets=datasets, backbones=backbones)
     run_suite(loaded, Path(results), only, Means(workers, device, timeout))
     with Store.open(Path(results) / loaded.name, create=False) as store:
         return store.frame(loaded.cells(parse_only(only, loaded)))

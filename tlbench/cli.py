@@ -49,6 +49,14 @@ Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A .py file 
 Only = Annotated[
     list[str] | None, typer.Option(metavar="KEY=VALUE[,VALUE]", help="strategy, backbone, dataset, budget or seed.")
 ]
+Datasets = Annotated[
+    list[str] | None,
+    typer.Option("--dataset", metavar="REF", help="Instead of the suite's datasets: a name, folder:PATH, hf:REPO, ..."),
+]
+Backbones = Annotated[
+    list[str] | None,
+    typer.Option("--backbone", metavar="REF", help="Instead of the suite's networks: a name, timm:NAME, hf:NAME, ..."),
+]
 Results = Annotated[Path, typer.Option(help="The folder of results folders.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
 Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 takes one for each core or device.")]
@@ -80,6 +88,8 @@ def run(
     suite: SuiteName,
     preset: Preset = None,
     plugin: Plugins = None,
+    dataset: Datasets = None,
+    backbone: Backbones = None,
     only: Only = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -92,10 +102,12 @@ def run(
     Stop it at any moment; the same command goes on where it stopped.
 
     Example: tlbench run few_shot_vision --only strategy=lora,linear_probe --only budget=5
+
+    Example: tlbench run few_shot_vision --dataset folder:./my_images
     """
     from tlbench.cli_run import Means, plan_text, run_suite
 
-    loaded = _suite(suite, preset, plugin)
+    loaded = _suite(suite, preset, plugin, dataset, backbone)
     if dry_run:
         typer.echo(plan_text(loaded, results, only or [], Means(workers, device)))
         return
@@ -108,6 +120,8 @@ def retry(
     suite: SuiteName,
     preset: Preset = None,
     plugin: Plugins = None,
+    dataset: Datasets = None,
+    backbone: Backbones = None,
     only: Only = None,
     device: Device = "auto",
     workers: Workers = 0,
@@ -121,7 +135,7 @@ def retry(
     """
     from tlbench.cli_run import Means, forget, run_suite
 
-    loaded = _suite(suite, preset, plugin)
+    loaded = _suite(suite, preset, plugin, dataset, backbone)
     typer.echo(f"{forget(loaded, results, only or [], everything=everything)} records dropped, to be made again")
     ok = run_suite(loaded, results, only or [], Means(workers, device, timeout))
     raise typer.Exit(0 if ok else TROUBLE)
@@ -129,7 +143,12 @@ def retry(
 
 @app.command()
 def report(
-    suite: SuiteName, preset: Preset = None, plugin: Plugins = None, results: Results = Path("results")
+    suite: SuiteName,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    dataset: Datasets = None,
+    backbone: Backbones = None,
+    results: Results = Path("results"),
 ) -> None:
     """Write leaderboard and page again from what is stored.
 
@@ -137,7 +156,7 @@ def report(
     """
     from tlbench.cli_run import write_report
 
-    for file in write_report(_suite(suite, preset, plugin), results):
+    for file in write_report(_suite(suite, preset, plugin, dataset, backbone), results):
         typer.echo(file)
 
 
@@ -169,7 +188,12 @@ def show(
 
 @app.command()
 def failures(
-    suite: SuiteName, preset: Preset = None, plugin: Plugins = None, results: Results = Path("results")
+    suite: SuiteName,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    dataset: Datasets = None,
+    backbone: Backbones = None,
+    results: Results = Path("results"),
 ) -> None:
     """List the cells that went wrong or are missing, by reason; exit code 1 when there are any.
 
@@ -177,7 +201,7 @@ def failures(
     """
     from tlbench.cli_show import failing
 
-    lines = failing(_suite(suite, preset, plugin), results)
+    lines = failing(_suite(suite, preset, plugin, dataset, backbone), results)
     typer.echo("\n".join(lines) or "no failures")
     raise typer.Exit(TROUBLE if lines else 0)
 
@@ -244,7 +268,13 @@ def main() -> None:
     app(prog_name="tlbench" if sys.argv[0].endswith("__main__.py") else None)
 
 
-def _suite(name: str, preset: str | None, plugins: list[str] | None) -> Suite:
+def _suite(
+    name: str,
+    preset: str | None,
+    plugins: list[str] | None,
+    datasets: list[str] | None = None,
+    backbones: list[str] | None = None,
+) -> Suite:
     from tlbench.suite import load_suite
 
-    return load_suite(name, preset, plugins=plugins or [])
+    return load_suite(name, preset, plugins=plugins or [], datasets=datasets or [], backbones=backbones or [])

@@ -18,7 +18,7 @@ from tlbench.executors import Means
 from tlbench.provenance import cores, devices
 from tlbench.registry import DATASETS, STRATEGIES
 from tlbench.store import Store
-from tlbench.suite import Suite, parse_only
+from tlbench.suite import Suite, parse_only, typed
 from tlbench.types import Status
 
 
@@ -36,7 +36,7 @@ def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) ->
         progress.say(line)
     progress.say(f"{len(files)} files are written; open {results / suite.name / 'report.html'}")
     if not summary.ok:
-        progress.say(f"some cells are not done; what went wrong: tlbench failures {suite.name}")
+        progress.say(f"some cells are not done; what went wrong: tlbench failures {typed(suite)}")
     return summary.ok
 
 
@@ -90,12 +90,8 @@ def write_report(suite: Suite, results: Path) -> list[Path]:
 
 def command_of(suite: Suite, results: Path) -> str:
     """The command that makes this suite's results, whoever types it."""
-    words = ["tlbench", "run", suite.name, "--preset", suite.preset]
-    for plugin in suite.plugins:
-        words += ["--plugin", plugin]
-    if results != Path("results"):
-        words += ["--results", str(results)]
-    return shlex.join(words)
+    folder = [] if results == Path("results") else ["--results", str(results)]
+    return shlex.join(["tlbench", "run", *shlex.split(typed(suite)), *folder])
 
 
 def export_trials(suite: Suite, results: Path, url: str) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_plugin
 from tlbench.store import Store
-from tlbench.suite import Suite, available_suites, describe, fill_registries
+from tlbench.suite import Suite, available_suites, describe, fill_registries, typed
 from tlbench.types import Record, TlbenchError
 
 AXES = ("strategy", "backbone", "dataset", "budget", "seed")
@@ -66,7 +66,7 @@ def failing(suite: Suite, results: Path) -> list[str]:
         lines += [f"  {name}" for name in cells.name[:MANY]]
         lines += [f"  and {len(cells) - MANY} more"] if len(cells) > MANY else []
     if len(wrong):
-        lines.append(f"run them again: tlbench retry {suite.name} --preset {suite.preset}")
+        lines.append(f"run them again: tlbench retry {typed(suite)}")
     return lines
 
 

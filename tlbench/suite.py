@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,6 +47,7 @@ class Suite:
     plugins: tuple[str, ...]
     protocol: str
     path: Path
+    instead: tuple[tuple[str, str], ...] = ()  # ("dataset" or "backbone", reference) that took the place of its own
 
     def cells(self, only: Filter | None = None) -> list[Cell]:
         """The product of datasets, backbones, strategies, budgets and seeds, without fingerprints (see `runner`)."""
@@ -96,9 +98,9 @@ def load_suite(
     if chosen not in document.presets:
         raise TlbenchError(unknown("preset", chosen, document.presets, f"[presets] in {path}"))
     settings = document.presets[chosen]
-    own_axes = not (datasets or backbones)
+    instead = [*(("dataset", each) for each in datasets), *(("backbone", each) for each in backbones)]
     suite = Suite(
-        name=document.name if own_axes else f"{document.name}-{_slug([*datasets, *backbones])}",
+        name=f"{document.name}-{_slug([each for _, each in instead])}" if instead else document.name,
         preset=chosen,
         description=document.description,
         strategies=tuple(dict.fromkeys([*document.strategies, *added])),
@@ -110,6 +112,7 @@ def load_suite(
         plugins=tuple(dict.fromkeys([*own, *plugins])),
         protocol=document.protocol,
         path=path,
+        instead=tuple(instead),
     )
     _check_modality(suite)
     return suite
@@ -125,6 +128,17 @@ def available_suites() -> dict[str, Path]:
 def describe(path: Path) -> str:
     """The description that a suite file gives of itself, without checking the rest."""
     return str(_read(path).get("description", ""))
+
+
+def typed(suite: Suite) -> str:
+    """What to type behind `tlbench run` (or `report`, `retry`, ...) to mean this suite."""
+    at_home = available_suites().get(suite.path.stem) == suite.path
+    words = [suite.path.stem if at_home else str(suite.path), "--preset", suite.preset]
+    for plugin in suite.plugins:
+        words += ["--plugin", plugin]
+    for axis, reference in suite.instead:
+        words += [f"--{axis}", reference]
+    return shlex.join(words)
 
 
 def parse_only(texts: Sequence[str], suite: Suite) -> Filter:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from tlbench.datasets.seals import refuse_when_sealed, seal, sealed
 from tlbench.registry import DATASETS, Dataset
 from tlbench.types import Arrays, Card, TlbenchError, sha256
 
-__all__ = ["Loaded", "fingerprint", "load", "prepared", "seal", "sealed", "sealed_labels"]
+__all__ = ["Loaded", "fingerprint", "load", "prepared", "read_inputs", "seal", "sealed", "sealed_labels"]
 
 SOURCES_OF_CHANGE = ("numpy", "matplotlib", "pillow", "scikit-learn")  # packages that embedded datasets draw from
 
@@ -72,6 +73,20 @@ def load(name: str, root: str | Path) -> Loaded:
             cache.remove(folder)
         _write(dataset, root, folder)
     raise TlbenchError(f"the dataset cache {folder} is damaged again and again; check the disk or choose another root")
+
+
+def read_inputs(folder: Path, part: Literal["pool", "test"]) -> np.ndarray:
+    """The inputs in a `Loaded.folder`: uint8 images [N, H, W, 3], memory-mapped, or an object array [N] of str.
+
+    A sealed process may call it. Raises TlbenchError when the files are missing or damaged.
+    """
+    try:
+        inputs = cache.read(folder, f"{part}_x")
+    except (cache.Damaged, FileNotFoundError) as damage:
+        raise TlbenchError(f"the dataset cache is gone or damaged ({damage}); run again to make it anew") from damage
+    if inputs is None:
+        raise TlbenchError(f"there are no {part} inputs in {folder}; delete that folder and run again")
+    return inputs
 
 
 def sealed_labels(loaded: Loaded) -> np.ndarray:

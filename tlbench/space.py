@@ -11,17 +11,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlbench.types import TlbenchError
+from tlbench.types import Modality, TlbenchError
 
 
 @dataclass(frozen=True)
 class Float:
-    """A real number in [low, high], searched on a log scale where `log`."""
+    """A real number in [low, high], searched on a log scale where `log`; `text` stands in its place on texts."""
 
     low: float
     high: float
     default: float
     log: bool = False
+    text: Float | None = None
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -75,6 +76,11 @@ def defaults(space: Space) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in space.items()}
 
 
+def on(modality: Modality, space: Space) -> Space:
+    """The space on tasks of this modality: the same names and kinds, with ranges and defaults of its own."""
+    return {name: p.text if modality == "text" and isinstance(p, Float) and p.text else p for name, p in space.items()}
+
+
 def static(space: Space, values: Hyperparameters) -> dict[str, Any]:
     """The values that may change shapes."""
     return {name: values[name] for name, p in space.items() if not isinstance(p, Float)}
@@ -104,6 +110,8 @@ def _problems(p: Parameter) -> list[str]:
     found = [] if p.default in p else [f"its default {p.default!r} is outside {p}"]
     if isinstance(p, Choice):
         return found
+    if isinstance(p, Float) and p.text is not None:
+        found += [f"on texts: {problem}" for problem in _problems(p.text)]
     if not p.low < p.high:
         found.append(f"low {p.low} is not below high {p.high}")
     if p.log and p.low <= 0:

@@ -11,6 +11,7 @@ import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones, rng, space
 from tlbench.engine import OutOfMemory, Pack
 from tlbench.registry import STRATEGIES
+from tlbench.strategies.finetune import FullFinetune
 from tlbench.strategies.gradient import GradientStrategy
 
 BUILT_IN = [
@@ -179,3 +180,36 @@ def test_a_module_that_draws_its_layers_comes_out_alike_every_time():
             made.append(pack(strategy, net, lanes(strategy, y, count=1, rows=20)))
             made[-1].start()
     assert torch.equal(*(each.states[0]["theta"] for each in made))
+
+
+class ShortOfMemory(FullFinetune):
+    """Full fine-tuning on a device that holds the activations of 2 examples of one lane at once."""
+
+    def augment(self, task, hp, x, keys):
+        if x.shape[0] > 2:
+            raise torch.OutOfMemoryError
+        return super().augment(task, hp, x, keys)
+
+
+class Hopeless(FullFinetune):
+    def augment(self, task, hp, x, keys):
+        raise torch.OutOfMemoryError
+
+
+def test_a_minibatch_in_pieces_is_the_same_step():
+    _, net, of = set_up("full_finetune", count=2, rows=24)
+    plain, short = (pack(strategy, net, of, batch=8) for strategy in (FullFinetune(), ShortOfMemory()))
+    for made in (plain, short):
+        made.start()
+        made.advance(5)
+    assert (short.width, short.pieces, plain.pieces) == (1, 4, 1)
+    for a, b in zip(theta(plain), theta(short), strict=True):
+        assert torch.allclose(a, b, atol=1e-5)
+
+
+def test_a_lane_of_which_not_one_example_fits_is_out_of_memory():
+    _, net, of = set_up("full_finetune", count=2, rows=24)
+    made = pack(Hopeless(), net, of)
+    made.start()
+    with pytest.raises(OutOfMemory, match="one lane of full_finetune does not fit"):
+        made.advance(1)

@@ -13,6 +13,7 @@ from test_contract import BAD, GOOD, strategy
 from tlbench import contract, executors
 from tlbench.block import Outcome
 from tlbench.contract_toy import CLASSES, SHAPE, images
+from tlbench.datasets import cache
 from tlbench.fits import Block, Job
 from tlbench.registry import load_plugin, raised_at
 from tlbench.types import Cell, Effort, Status
@@ -23,8 +24,8 @@ EFFORT = Effort(trials=2, steps=3, batch_size=8, folds="lite")
 def block(name: str, folder: Path, plugin: Path) -> Block:
     """One cell of the toy task: 4 labels a class, two folds, 16 test inputs."""
     pixels, y = (each.numpy() for each in images())
-    for part, rows in (("pool", pixels[:48]), ("test", pixels[48:])):
-        np.save(folder / f"{part}.npy", rows)
+    if not (folder / "data").exists():
+        cache.write(folder / "data", {"pool_x": pixels[:48], "test_x": pixels[48:]}, {})
     rows = np.arange(4 * CLASSES)
     halves = (rows[: 2 * CLASSES], rows[2 * CLASSES :])
     job = Job(Cell("toy", "glyph_vit", name, budget=4, seed=0, effort=EFFORT), rows, y[rows], (halves, halves[::-1]))
@@ -32,9 +33,8 @@ def block(name: str, folder: Path, plugin: Path) -> Block:
         strategy=name,
         backbone="glyph_vit",
         jobs=(job,),
-        pool_x=folder / "pool.npy",
+        data=folder / "data",
         pool_rows=np.arange(48),
-        test_x=folder / "test.npy",
         shape=SHAPE,
         flips=False,
         cache=folder,

@@ -6,6 +6,7 @@ width, or when it was admitted.
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -18,13 +19,17 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 from tlbench import rng
+from tlbench.features import Bank
+from tlbench.footprint import footprint
+from tlbench.precision import mixed
 from tlbench.space import Hyperparameters, dynamic, static
 from tlbench.strategies.base import State, Strategy
 from tlbench.task import Clock, Task
 from tlbench.types import TlbenchError
 
 log = logging.getLogger("tlbench")
-PREDICT_ROWS = 1024  # test rows times lanes predicted at once
+PREDICT_ROWS = 1024  # rows times lanes predicted at once, at most
+PREDICT_BYTES = 256 * 2**20  # of the largest output of a layer, for all of them
 
 
 class OutOfMemory(Exception):
@@ -43,7 +48,7 @@ class Lane(NamedTuple):
 class Network(NamedTuple):
     """The part of a task that all lanes of a pack share."""
 
-    bank: Tensor  # [N, ...] activations at the tap; on the device the lanes run on
+    bank: Tensor | Bank  # [N, ...] activations at the tap; its rows come to the device the lanes run on
     tail: nn.Module
     scratch: nn.Module
     num_classes: int
@@ -53,8 +58,8 @@ class Network(NamedTuple):
 class Pack:
     """Lanes with equal static values and equally many rows, trained side by side in chunks of `width`.
 
-    `width` is 1 until the owner sets it (see width.py), and falls by halves when memory runs out; OutOfMemory is raised
-    when one lane alone does not fit.
+    `width` is 1 until the owner sets it (see width.py). When memory runs out it falls by halves, then each minibatch is
+    taken in twice as many `pieces`, whose gradients add up to the same; OutOfMemory is raised when nothing helps.
     """
 
     def __init__(
@@ -63,7 +68,7 @@ class Pack:
         self.strategy, self.network, self.lanes = strategy, network, list(lanes)
         self.steps, self.batch_size = steps, batch_size
         self.static = static(strategy.space, lanes[0].hp)
-        self.width = 1
+        self.width = self.pieces = 1
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
         self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
@@ -86,23 +91,29 @@ class Pack:
             for i in behind:
                 self.done[i] = until
 
-    def predict(self, x: Tensor, of: Sequence[int] | None = None) -> list[Tensor]:
+    def predict(self, x: Tensor | Bank, of: Sequence[int] | None = None) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane named in `of` (all by default) for activations x [m, ...]."""
         call = fused(self._predict, shared=1)
 
         def logits(data: dict, values: dict, key: Tensor, state: State) -> Tensor:
-            size = max(16, PREDICT_ROWS // len(key))
-            return torch.cat([call(data, values, key, state, rows) for rows in x.split(size)], dim=1).cpu()
+            size = self._rows_at_once(len(key))
+            pieces = (x[start : start + size] for start in range(0, len(x), size))
+            return torch.cat([call(data, values, key, state, piece).float().cpu() for piece in pieces], dim=1)
 
         chosen = range(len(self.lanes)) if of is None else of
         return [self._checked(each, len(x)) for each in self._run(logits, chosen, self.states)]
 
     def predict_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane for bank rows of its own, equally many [m] for every lane."""
-        bank = self.network.bank
-        own = [bank[r.to(bank.device)] for r in rows]
-        found = self._run(fused(self._predict), range(len(self.lanes)), self.states, own)
-        return [self._checked(logits.cpu(), len(rows[0])) for logits in found]
+        call, bank = fused(self._predict), self.network.bank
+
+        def logits(data: dict, values: dict, key: Tensor, state: State, chosen: Tensor) -> Tensor:
+            pieces = chosen.to(bank.device).split(self._rows_at_once(len(key)), dim=1)
+            own = (bank[piece.flatten()].unflatten(0, piece.shape) for piece in pieces)
+            return torch.cat([call(data, values, key, state, x).float().cpu() for x in own], dim=1)
+
+        found = self._run(logits, range(len(self.lanes)), self.states, rows)
+        return [self._checked(each, len(rows[0])) for each in found]
 
     def keep(self, chosen: Sequence[int]) -> None:
         """Drops every lane but these."""
@@ -121,6 +132,15 @@ class Pack:
     def task(self, lane: int) -> Task:
         """One lane's task, as its strategy sees it."""
         return self._task(self._entry(lane)[0])
+
+    def _rows_at_once(self, lanes: int) -> int:
+        """How many rows of each lane to predict at once."""
+        fitting = min(PREDICT_ROWS, PREDICT_BYTES // self._row_bytes) // self.pieces
+        return max(1, fitting // lanes)
+
+    @functools.cached_property
+    def _row_bytes(self) -> int:
+        return footprint(self.network.tail, self.network.bank[:1]).largest
 
     def _steps(self, clock: int, until: int) -> Callable[..., State]:
         call = fused(self._step)
@@ -150,7 +170,7 @@ class Pack:
         return self.strategy.init(self._task(data), {**self.static, **values}, key)
 
     def _step(self, data: dict, values: dict, key: Tensor, state: State, step: Tensor) -> State:
-        clock = Clock(step, self.steps, self.batch_size)
+        clock = Clock(step, self.steps, self.batch_size, self.pieces)
         return self.strategy.step(self._task(data), {**self.static, **values}, state, clock)
 
     def _predict(self, data: dict, values: dict, key: Tensor, state: State, x: Tensor) -> Tensor:
@@ -166,7 +186,7 @@ class Pack:
         return logits
 
     def _run(self, work: Callable[..., Any], lanes: Sequence[int], *columns: Sequence[Any]) -> list:
-        """What `work` gives for each lane, from stacked inputs `width` at a time; halves it when memory runs out.
+        """What `work` gives for each lane, from stacked inputs `width` at a time; less when memory runs out.
 
         `work` is given the lane's entry, then what stands at the lane's place in each of `columns`.
         """
@@ -175,15 +195,21 @@ class Pack:
             chunk = lanes[len(results) : len(results) + self.width]
             try:
                 own = [stacked([column[i] for i in chunk]) for column in columns]
-                results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *own))
+                with mixed(self.network.bank.device, self.network.tail):
+                    results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *own))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
-                if len(chunk) == 1:
-                    raise OutOfMemory(f"one lane of {self.strategy.name} does not fit into memory") from error
-                self.width = len(chunk) // 2
-                log.warning("%s: memory ran out; going on with %d lanes at once", self.strategy.name, self.width)
+                self._spare(len(chunk), error)
         return results
+
+    def _spare(self, lanes: int, error: BaseException) -> None:
+        """Takes less at once from now on. Raises OutOfMemory when that was tried to the end."""
+        if lanes == 1 and self.pieces >= self.batch_size:
+            raise OutOfMemory(f"one lane of {self.strategy.name} does not fit into memory") from error
+        self.width, self.pieces = (lanes // 2, self.pieces) if lanes > 1 else (1, 2 * self.pieces)
+        what = f"{self.width} lanes at once, minibatches in {self.pieces} pieces"
+        log.warning("%s: memory ran out; going on with %s", self.strategy.name, what)
 
 
 class Operations(TorchDispatchMode):
@@ -227,7 +253,9 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 def stacked(trees: Sequence[Any]) -> Any:
-    """One tree of tensors [K, ...] from K trees."""
+    """One tree of tensors [K, ...] from K trees; a view of it where K is 1."""
+    if len(trees) == 1:
+        return pytree.tree_map(lambda leaf: leaf[None], trees[0])
     return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
 
 

@@ -8,20 +8,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tlbench import backbones, features, space
+from tlbench.datasets import base
 from tlbench.engine import Lane, Network, Operations, Pack
+from tlbench.features import Bank
 from tlbench.strategies.base import Strategy
 from tlbench.tune import Trial
 from tlbench.types import Cell, Effort, TaskShape, TlbenchError
 from tlbench.width import WidthPlan, width
 
 T = TypeVar("T")
+Part = Literal["pool", "test"]
 
 
 @dataclass(frozen=True)
@@ -41,9 +44,8 @@ class Block:
     strategy: str
     backbone: str  # a reference: what opens it
     jobs: tuple[Job, ...]
-    pool_x: Path  # .npy of raw pool inputs
-    pool_rows: np.ndarray  # [N] the rows of it that any budget of the suite uses
-    test_x: Path
+    data: Path  # the folder of the dataset's cache
+    pool_rows: np.ndarray  # [N] the pool inputs that any budget of the suite uses
     shape: TaskShape
     flips: bool
     cache: Path
@@ -87,8 +89,9 @@ class Bench:
         if promised and self.backbone.fingerprint != promised:
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._scratch = self.backbone.scratch()
+        self._encoded: dict[str, Bank] = {}
         self._networks: dict[str, Network] = {}
-        self._tests: dict[str, Tensor] = {}
+        self._tests: dict[str, Tensor | Bank] = {}
         self._prefix_flops: dict[str, int] = {}
         self._latency: dict[str, float] = {}
 
@@ -103,25 +106,22 @@ class Bench:
         if tap not in self._networks:
             block = self.block
             tail, scratch = (b.tail(tap).to(block.device) for b in (self.backbone, self._scratch))
-            pool = np.load(block.pool_x, mmap_mode="r")[block.pool_rows]
-            self._networks[tap] = Network(
-                self._bank(tap, pool, "pool"), tail, scratch, block.shape.num_classes, block.flips
-            )
+            bank = self._bank(tap, "pool")
+            self._networks[tap] = Network(bank, tail, scratch, block.shape.num_classes, block.flips)
         return self._networks[tap]
 
     def prefix_flops(self, tap: str) -> int:
         """Floating-point operations of bringing one raw input to the tap."""
         if tap not in self._prefix_flops:
-            raw = torch.from_numpy(np.load(self.block.test_x, mmap_mode="r")[:1].copy()).to(self.block.device)
             with torch.no_grad(), Operations() as counted:
-                self.backbone.prefix(tap).to(self.block.device)(raw)
+                self.backbone.prefix(tap).to(self.block.device)(self._inputs("test")[:1])
             self._prefix_flops[tap] = counted.total
         return self._prefix_flops[tap]
 
-    def test(self, tap: str) -> Tensor:
+    def test(self, tap: str) -> Tensor | Bank:
         """Activations of the test inputs [m, ...]."""
         if tap not in self._tests:
-            self._tests[tap] = self._bank(tap, np.load(self.block.test_x, mmap_mode="r"), "test")
+            self._tests[tap] = self._bank(tap, "test")
         return self._tests[tap]
 
     def latency(self, pack: Pack, tap: str) -> dict[str, float]:
@@ -132,21 +132,38 @@ class Bench:
 
     def _timed_latency(self, pack: Pack, tap: str) -> dict[str, float]:
         prefix = self.backbone.prefix(tap).to(self.block.device)
-        raw = torch.from_numpy(np.load(self.block.test_x, mmap_mode="r")[:64].copy()).to(self.block.device)
+        raw = base.read_inputs(self.block.data, "test")[:64].copy()
         found = {}
         for m in (1, 64):
-            predict = partial(_predicted, prefix, pack, raw[:m])
+            predict = partial(self._predicted, prefix, pack, raw[:m])
             times = [timed(predict, self.block.device)[1] * 1e3 for _ in range(7)]
             found[f"predict_ms_{m}"] = float(np.median(times))
             found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
         return found
 
-    def _bank(self, tap: str, raw: np.ndarray, part: str) -> Tensor:
+    def _predicted(self, prefix: nn.Module, pack: Pack, raw: np.ndarray) -> list[Tensor]:
+        with torch.no_grad():
+            return pack.predict(prefix(torch.from_numpy(self.backbone.encoded(raw)).to(self.block.device)), of=[0])
+
+    def _inputs(self, part: Part) -> Bank:
+        """Encoded inputs: what prefixes take."""
+        if part not in self._encoded:
+            raw, block = base.read_inputs(self.block.data, part), self.block
+            rows = block.pool_rows if part == "pool" else np.arange(len(raw))
+            if raw.dtype == object:
+                raw = features.tokens(self.backbone, raw[rows], file=self._file("tokens", part))
+                rows = np.arange(len(raw))
+            self._encoded[part] = Bank(raw, rows, nn.Identity(), block.device)
+        return self._encoded[part]
+
+    def _bank(self, tap: str, part: Part) -> Tensor | Bank:
+        return features.bank(self.backbone, tap, self._inputs(part), file=self._file(tap, part))
+
+    def _file(self, tap: str, part: Part) -> Path:
         block = self.block
         rows = features.named(block.pool_rows) if part == "pool" else "all"
         content = f"{block.jobs[0].cell.data_fingerprint}/{part}/{rows}"
-        file = block.cache / "features" / features.file_name(self.backbone, tap, content)
-        return features.bank(self.backbone, tap, raw, file=file, device=block.device)
+        return block.cache / "features" / features.file_name(self.backbone, tap, content)
 
 
 class Bill:
@@ -236,11 +253,6 @@ def timed(action: Callable[[], T], device: str) -> tuple[T, float]:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     return result, time.perf_counter() - start
-
-
-def _predicted(prefix: nn.Module, pack: Pack, raw: Tensor) -> list[Tensor]:
-    with torch.no_grad():
-        return pack.predict(prefix(raw), of=[0])
 
 
 def _tensor(array: np.ndarray) -> Tensor:

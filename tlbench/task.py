@@ -25,3 +25,4 @@ class Clock(NamedTuple):
     step: Tensor  # 0-d int64, 0 at the first step
     steps: int  # optimiser steps of the whole fit
     batch_size: int  # examples a step, at most
+    pieces: int = 1  # a minibatch is taken in so many, one after the other, where memory is short

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
-from tlbench.engine import Network, Pack
+from tlbench.engine import Pack
+from tlbench.footprint import footprint
 from tlbench.strategies.base import Strategy
 
 ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps beside it, and their gradients
@@ -36,7 +36,8 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
     rows = len(pack.lanes[0].rows)
     examples = min(rows, pack.batch_size) if strategy.trains else rows
     trained = 4 * strategy.parameters(pack.task(0), pack.static)[0] if strategy.trains else 0
-    activations = examples * (network.bank[0].nbytes + ACTIVATION_COPIES * _activation_bytes(network))
+    example = network.bank[:1]
+    activations = examples * (example.nbytes + ACTIVATION_COPIES * footprint(network.tail, example).total)
     lane_bytes = activations + PARAMETER_COPIES * trained
     factor = 1 if on_cpu else GPU_FACTOR
     return max(1, min(plan.most * factor, plan.step_bytes * factor // lane_bytes))
@@ -44,19 +45,3 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
 
 def _widest_convolution(tail: nn.Module) -> int:
     return max((m.out_channels for m in tail.modules() if isinstance(m, nn.modules.conv._ConvNd)), default=0)
-
-
-def _activation_bytes(network: Network) -> int:
-    """Bytes that the tail's layers put out for one example."""
-    total = 0
-
-    def add(_module: nn.Module, _inputs: Any, output: Tensor) -> None:
-        nonlocal total
-        total += output.nbytes
-
-    hooks = [m.register_forward_hook(add) for m in network.tail.modules() if not list(m.children())]
-    with torch.no_grad():
-        network.tail(network.bank[:1])
-    for hook in hooks:
-        hook.remove()
-    return total

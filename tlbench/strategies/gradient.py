@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import abc
+import functools
 import math
+from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -61,19 +63,31 @@ class GradientStrategy(Strategy):
     def step(self, task: Task, hp: Hyperparameters, state: State, clock: Clock) -> State:
         program = self._built(task, hp)
         rows, weight = minibatch(task.weight, state["key"], clock)
-        keys = rng.fold_in(rng.fold_in(state["key"], clock.step), rows)
-        x, y = self.augment(task, hp, task.x[rows], keys), task.y[rows]
-
-        def objective(theta: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-            buffers = {name: b.clone() for name, b in state["buffers"].items()}
-            logits = program(theta, buffers, x, training=self.statistics == "batch")
-            return (self.loss(task, hp, logits, y) * weight).sum() / weight.sum(), buffers
-
-        gradient, buffers = grad(objective, has_aux=True)(state["theta"])
+        total, buffers, gradients = weight.sum(), state["buffers"], []
+        for chosen, own in zip(rows.chunk(clock.pieces), weight.chunk(clock.pieces), strict=True):
+            keys = rng.fold_in(rng.fold_in(state["key"], clock.step), chosen)
+            x, y = self.augment(task, hp, task.x[chosen], keys), task.y[chosen]
+            objective = partial(self._objective, (task, hp), (x, y, own, total), buffers)
+            gradient, buffers = grad(objective, has_aux=True)(state["theta"])
+            gradients.append(gradient)
+        gradient = functools.reduce(torch.add, gradients)
         lr = hp["lr"] * schedule(clock) * program.multipliers(self.groups(hp), like=gradient)
         update = sgd if self.optimizer == "sgd" else adamw
         moved = update(state, gradient, lr=lr, weight_decay=hp.get("weight_decay", 0.0), clock=clock)
         return {**moved, "key": state["key"], "buffers": buffers}
+
+    def _objective(
+        self,
+        given: tuple[Task, Hyperparameters],
+        batch: tuple[Tensor, Tensor, Tensor, Tensor],
+        before: dict[str, Tensor],
+        theta: Tensor,
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """What a batch (x, y, weights, their sum over the step) adds to the step's loss; the buffers after it."""
+        (task, hp), (x, y, weight, total) = given, batch
+        buffers = {name: b.clone() for name, b in before.items()}
+        logits = self._built(task, hp)(theta, buffers, x, training=self.statistics == "batch")
+        return (self.loss(task, hp, logits, y) * weight).sum() / total, buffers
 
     def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
         return self._built(task, hp)(state["theta"], state["buffers"], x, training=False)

@@ -72,12 +72,13 @@ class Backbone(abc.ABC):
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of every parameter and buffer: name, shape and bytes, in the order of the names."""
+        """sha256 of every parameter and buffer (name, shape and bytes, by name) and of what the reader says it does."""
         digest = hashlib.sha256()
         state = nn.ModuleDict({"reader": self.reader, "trunk": self.trunk}).state_dict()
         for name, value in sorted(state.items()):
             digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
             digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+        digest.update(self.reader.extra_repr().encode())
         return digest.hexdigest()
 
     def resolve(self, tap: str) -> str:
@@ -96,6 +97,14 @@ class Backbone(abc.ABC):
         """Raw inputs as numbers that a tensor can hold: images as they are, texts as int32 tokens [m, t]."""
         return raw
 
+    def opening(self) -> nn.Module:
+        """What begins a tail at a block: activations at the tap -> what the block takes."""
+        return nn.Identity()
+
+    def closing(self) -> nn.Module:
+        """What ends a prefix at a block: what the block below gives -> activations at the tap."""
+        return nn.Identity()
+
     def prefix(self, tap: str) -> nn.Module:
         """Encoded input (images: uint8 [m, H, W, 3]) -> activations at the tap; a frozen copy in eval mode."""
         tap, trunk = self.resolve(tap), self.trunk
@@ -104,7 +113,7 @@ class Backbone(abc.ABC):
         if tap == "features":
             return _frozen(nn.Sequential(self.reader, trunk))
         below = list(trunk.blocks[: _number(tap)])
-        return _frozen(nn.Sequential(self.reader, Trunk(trunk.stem, below, nn.Identity())))
+        return _frozen(nn.Sequential(self.reader, Trunk(trunk.stem, below, self.closing())))
 
     def tail(self, tap: str) -> Trunk:
         """Activations at the tap -> features [m, d]; a frozen copy in eval mode, with what remains in `.blocks`."""
@@ -113,7 +122,7 @@ class Backbone(abc.ABC):
             return _frozen(trunk)
         if tap == "features":
             return _frozen(Trunk(nn.Identity(), [], nn.Identity()))
-        return _frozen(Trunk(nn.Identity(), list(trunk.blocks[_number(tap) :]), trunk.head))
+        return _frozen(Trunk(self.opening(), list(trunk.blocks[_number(tap) :]), trunk.head))
 
 
 class Pixels(nn.Module):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tlbench.backbones import glyph, timm
+from tlbench.backbones import glyph, minilm, timm, transformers
 from tlbench.backbones.base import Backbone, Named, Pixels, Trunk
 from tlbench.registry import BACKBONES
 
-__all__ = ["Backbone", "Named", "Pixels", "Trunk", "get", "glyph", "timm"]
+__all__ = ["Backbone", "Named", "Pixels", "Trunk", "get", "glyph", "minilm", "timm", "transformers"]
 
 
 def get(reference: str) -> Backbone:

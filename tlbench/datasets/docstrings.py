@@ -1,0 +1,125 @@
+"""Which datasets are English sentences from the documentation of installed packages? No download."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+from tlbench.datasets.docstrings_choice import Example, chosen
+from tlbench.datasets.docstrings_read import Docstring, Package, docstrings, installed
+from tlbench.datasets.docstrings_text import prose
+from tlbench.registry import DATASETS, Dataset
+from tlbench.types import Arrays, Card
+
+NUMPY = Package("numpy", "numpy", "BSD-3-Clause", ("distutils", "f2py", "_utils", "core"))
+SCIPY = Package("scipy", "scipy", "BSD-3-Clause")
+PANDAS = Package("pandas", "pandas", "BSD-3-Clause")
+SKLEARN = Package("sklearn", "scikit-learn", "BSD-3-Clause")
+MATPLOTLIB = Package("matplotlib", "matplotlib", "Matplotlib licence (PSF type)")
+TORCH = Package(
+    "torch", "torch", "BSD-3-Clause",
+    ("_inductor", "_dynamo", "_functorch", "_native", "_export", "_refs", "_prims", "_prims_common", "_decomp",
+     "_higher_order_ops", "_numpy", "_precompile", "onnx", "export", "ao", "fx"),
+)  # fmt: skip
+RANKED = (NUMPY, SCIPY, PANDAS, SKLEARN, MATPLOTLIB, TORCH)
+
+STATSMODELS = Package("statsmodels", "statsmodels", "BSD-3-Clause", ("sandbox", "compat"))
+SYMPY = Package("sympy", "sympy", "BSD-3-Clause")
+NETWORKX = Package("networkx", "networkx", "BSD-3-Clause")
+SQLALCHEMY = Package("sqlalchemy", "SQLAlchemy", "MIT")
+DEVELOPMENT = (STATSMODELS, SYMPY, NETWORKX, SQLALCHEMY)
+
+KINDS = ("function", "method", "property", "class", "module")
+
+TOPICS = {  # where each topic is written about: package, then the beginning of the module's name
+    "statistics": "scipy.stats torch.distributions numpy.random sklearn.covariance sklearn.mixture",
+    "linear algebra": "scipy.linalg scipy.sparse numpy.linalg numpy.matrixlib torch.linalg torch._linalg_utils "
+    "torch._lobpcg torch.sparse sklearn.decomposition",
+    "signals": "scipy.signal scipy.fft scipy.fftpack scipy.ndimage numpy.fft torch.fft torch.signal matplotlib.mlab",
+    "optimisation": "scipy.optimize scipy._lib.cobyqa scipy._lib.pyprima torch.optim",
+    "plotting": "matplotlib.axes matplotlib.axis matplotlib.figure matplotlib.patches matplotlib.lines "
+    "matplotlib.legend matplotlib.collections matplotlib.ticker matplotlib.contour matplotlib.colorbar matplotlib.quiver "
+    "pandas.plotting",
+    "reading and writing": "pandas.io scipy.io numpy.lib._npyio_impl numpy.lib._format_impl numpy.lib._iotools "
+    "torch.serialization torch.package",
+    "neural networks": "torch.nn sklearn.neural_network",
+    "learning from tables": "sklearn.linear_model sklearn.ensemble sklearn.svm sklearn.tree sklearn.neighbors "
+    "sklearn.naive_bayes sklearn.cluster sklearn.preprocessing sklearn.feature_selection sklearn.model_selection",
+}  # fmt: skip
+
+
+def library_of(packages: tuple[Package, ...]) -> Arrays:
+    """Which of the packages is this from?"""
+    names = tuple(package.distribution for package in packages)
+    return _arrays(packages, names, lambda found: names.index(_distribution(found, packages)))
+
+
+def kind_of(packages: tuple[Package, ...]) -> Arrays:
+    """What does this describe?"""
+    return _arrays(packages, KINDS, lambda found: KINDS.index(found.kind) if found.kind in KINDS else None)
+
+
+def topic_of(packages: tuple[Package, ...]) -> Arrays:
+    """What is this about?"""
+    places = [(place, label) for label, names in enumerate(TOPICS.values()) for place in names.split()]
+
+    def topic(found: Docstring) -> int | None:
+        module = f"{found.package}.{found.module}."
+        return next((label for place, label in places if module.startswith(place + ".")), None)
+
+    return _arrays(packages, tuple(TOPICS), topic)
+
+
+def _arrays(
+    packages: tuple[Package, ...], class_names: tuple[str, ...], label_of: Callable[[Docstring], int | None]
+) -> Arrays:
+    examples = []
+    for package in packages:
+        for found, text in _texts(package):
+            label = label_of(found)
+            if label is not None:
+                examples.append(Example(text, label, f"{found.package}.{found.module}"))
+    return chosen(examples, class_names)
+
+
+@lru_cache(maxsize=len(RANKED))  # three datasets are made of the same texts
+def _texts(package: Package) -> list[tuple[Docstring, str]]:
+    texts = ((found, prose(found.text)) for found in docstrings(package))
+    return [(found, text) for found, text in texts if text is not None]
+
+
+def _distribution(found: Docstring, packages: tuple[Package, ...]) -> str:
+    return next(package.distribution for package in packages if package.name == found.package)
+
+
+def _register(
+    name: str, make: Callable[[tuple[Package, ...]], Arrays], packages: tuple[Package, ...], summary: str
+) -> None:
+    def arrays(root: Path) -> Arrays:
+        return make(packages)
+
+    def state() -> str:
+        return ", ".join(f"{package.distribution} {installed(package)}" for package in packages)
+
+    card = Card(
+        name=name,
+        modality="text",
+        classes={"library_of": len(packages), "kind_of": len(KINDS), "topic_of": len(TOPICS)}[make.__name__],
+        summary=summary,
+        kind="real",
+        group="development" if packages is DEVELOPMENT else "docstrings",
+        source="docstrings of the installed " + ", ".join(package.distribution for package in packages),
+        licence="; ".join(f"{package.distribution}: {package.licence}" for package in packages),
+    )
+    DATASETS.add(name, Dataset(card, arrays, state=state))
+
+
+_HOW = "the first paragraph of a docstring, names of libraries, types and code masked; test modules are not in the pool"
+_register("docstrings_library", library_of, RANKED, f"Which of six libraries is this from? English: {_HOW}.")
+_register("docstrings_kind", kind_of, RANKED, f"A function, method, property, class or module? English: {_HOW}.")
+_register("docstrings_topic", topic_of, RANKED, f"Which of eight topics is this about? English: {_HOW}.")
+_register(
+    "dev_docstrings_library", library_of, DEVELOPMENT, "As docstrings_library, over four others; for development."
+)
+_register("dev_docstrings_kind", kind_of, DEVELOPMENT, "As docstrings_kind, over four others; for development only.")

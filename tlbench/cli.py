@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tlbench import __version__
+from tlbench.cli_options import Backbones, Datasets, Device, Only, Plugins, Preset, Results, SuiteName, Timeout, Workers
 from tlbench.types import TlbenchError
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ class _Group(typer.core.TyperGroup):
             typer.echo(f"error: {error}", err=True)
             raise typer.Exit(USAGE) from error
         except KeyboardInterrupt as stop:
-            typer.echo("\nstopped; all blocks that were finished are stored; run the same command to go on", err=True)
+            typer.echo("\nstopped; all that was finished is kept; run the same command to go on", err=True)
             raise typer.Exit(STOPPED) from stop
 
 
@@ -42,25 +43,6 @@ app = typer.Typer(
 )
 new = typer.Typer(no_args_is_help=True, help="Write a file to start from. Example: tlbench new strategy my_idea")
 app.add_typer(new, name="new")
-
-SuiteName = Annotated[str, typer.Argument(metavar="SUITE", help="A name of `tlbench list suites`, or a .toml file.")]
-Preset = Annotated[str | None, typer.Option(help="How much to run: smoke, lite, standard, precision.")]
-Plugins = Annotated[list[str] | None, typer.Option("--plugin", help="A .py file or module to load; may be repeated.")]
-Only = Annotated[
-    list[str] | None, typer.Option(metavar="KEY=VALUE[,VALUE]", help="strategy, backbone, dataset, budget or seed.")
-]
-Datasets = Annotated[
-    list[str] | None,
-    typer.Option("--dataset", metavar="REF", help="Instead of the suite's datasets: a name, folder:PATH, hf:REPO, ..."),
-]
-Backbones = Annotated[
-    list[str] | None,
-    typer.Option("--backbone", metavar="REF", help="Instead of the suite's networks: a name, timm:NAME, hf:NAME, ..."),
-]
-Results = Annotated[Path, typer.Option(help="The folder of results folders.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:0, mps.")]
-Workers = Annotated[int, typer.Option(min=0, help="Worker processes; 0 takes one for each core or device.")]
-Timeout = Annotated[float | None, typer.Option(min=0.001, help="Seconds that a cell may take.")]
 
 
 class Kind(StrEnum):
@@ -113,6 +95,28 @@ def run(
         return
     ok = run_suite(loaded, results, only or [], Means(workers, device, timeout))
     raise typer.Exit(0 if ok else TROUBLE)
+
+
+@app.command()
+def fetch(
+    suite: SuiteName,
+    preset: Preset = None,
+    plugin: Plugins = None,
+    dataset: Datasets = None,
+    backbone: Backbones = None,
+) -> None:
+    """Download, prepare and verify all that a suite needs, for a machine without a network; exit code 1 on a problem.
+
+    Stop it at any moment; the same command goes on where it stopped. What is here is verified, not fetched again.
+
+    Example: tlbench fetch few_shot_vision_timm
+    """
+    from tlbench.fetch import fetched, summary
+
+    loaded = _suite(suite, preset, plugin, dataset, backbone)
+    items = fetched(loaded, say=typer.echo)
+    typer.echo(summary(loaded, items))
+    raise typer.Exit(TROUBLE if any(item.problem for item in items) else 0)
 
 
 @app.command()

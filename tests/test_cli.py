@@ -20,7 +20,19 @@ from tlbench.store import Store
 from tlbench.suite import Suite, load_suite
 from tlbench.types import Cell, Measurement, Provenance, Record, Status
 
-COMMANDS = ["run", "fetch", "retry", "report", "list", "show", "failures", "trials", "check", "pretrain", "new strategy"]
+COMMANDS = [
+    "run",
+    "fetch",
+    "retry",
+    "report",
+    "list",
+    "show",
+    "failures",
+    "trials",
+    "check",
+    "pretrain",
+    "new strategy",
+]
 TINY = ["--only", "strategy=majority", "--only", "dataset=count", "--only", "budget=2"]
 
 

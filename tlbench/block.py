@@ -39,6 +39,7 @@ class Outcome:
     cost: dict[str, float] = field(default_factory=dict)
     transductive: bool = False
     width: int = 1
+    pieces: int = 1
     started: float = 0.0  # seconds since the epoch
     finished: float = 0.0
 
@@ -149,7 +150,7 @@ def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[O
             continue
         outcome.selection = search.selection()
         outcome.transductive = _transductive(bench, fitted)
-        outcome.width = fitted.pack.width
+        outcome.width, outcome.pieces = fitted.pack.width, fitted.pack.pieces
         outcome.cost = _cost(fitted, refits, tuning)
     return list(found.values())
 

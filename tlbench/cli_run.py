@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
-from tlbench import report, runner
+from tlbench import report, runner, space
 from tlbench.cli_estimate import seconds_of
 from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
@@ -100,7 +100,8 @@ def export_trials(suite: Suite, results: Path, url: str) -> int:
 
     with Store.open(results / suite.name, create=False) as store:
         records = [record for record in store.records() if record.measurement.trials]
-    spaces = {name: STRATEGIES[name].space for name in {record.cell.strategy for record in records}}
+    modality = DATASETS[suite.datasets[0]].card.modality
+    spaces = {name: space.on(modality, STRATEGIES[name].space) for name in {each.cell.strategy for each in records}}
     return tune.export(records, spaces, url)
 
 

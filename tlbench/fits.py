@@ -83,7 +83,7 @@ class Bench:
 
     def __init__(self, block: Block, strategy: Strategy) -> None:
         self.block, self.strategy = block, strategy
-        self.space = space.validated(strategy.space, owner=strategy.name)
+        self.space = space.on(block.shape.modality, space.validated(strategy.space, owner=strategy.name))
         self.backbone = backbones.get(block.backbone)
         promised = block.jobs[0].cell.weights_fingerprint
         if promised and self.backbone.fingerprint != promised:

@@ -14,7 +14,7 @@ from tlbench.types import Provenance, TlbenchError
 if TYPE_CHECKING:
     from tlbench.block import Outcome
 
-PACKAGES = ("tlbench", "torch", "torchvision", "timm", "transformers", "optuna", "numpy", "scipy", "scikit-learn")
+PACKAGES = ("tlbench", "torch", "torchvision", "timm", "transformers", "datasets", "optuna", "numpy", "scipy", "scikit-learn")
 
 
 class Machine(NamedTuple):
@@ -29,6 +29,7 @@ class Machine(NamedTuple):
         return Provenance(
             **self._asdict(),
             width=outcome.width,
+            pieces=outcome.pieces,
             determinism="bitwise" if self.device == "cpu" else "seeded",
             started=_utc(outcome.started),
             finished=_utc(outcome.finished),

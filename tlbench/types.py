@@ -150,7 +150,8 @@ class Provenance:
     dirty: bool = False
     packages: dict[str, str] = field(default_factory=dict)
     device: str = ""
-    width: int = 1
+    width: int = 1  # lanes trained side by side
+    pieces: int = 1  # of a minibatch, where memory ran out
     determinism: Literal["bitwise", "seeded"] = "bitwise"
     started: str = ""  # ISO 8601, UTC
     finished: str = ""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tlbench.backbones.linear import hastened
 from tlbench.registry import unknown
 from tlbench.types import Modality, TlbenchError
 
@@ -55,6 +56,7 @@ class Backbone(abc.ABC):
 
     def __init__(self, reader: nn.Module, trunk: Trunk, *, dim: int) -> None:
         self.reader, self.trunk, self.dim = _frozen(reader), _frozen(trunk), dim
+        hastened(self.trunk)
 
     @abc.abstractmethod
     def scratch(self, seed: int = 0) -> Backbone:

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tlbench.datasets import base, mini
+from tlbench.datasets import base, mini, versions
 from tlbench.datasets.glyphs import distorted, font_path, fonts, glyph
 from tlbench.datasets.mini import scripts
 from tlbench.datasets.mini.drawn import stream
@@ -66,7 +66,7 @@ def test_twelve_ranked_datasets_and_four_for_development_are_embedded() -> None:
 @pytest.mark.parametrize("name", sorted(GOLDEN))
 def test_a_dataset_is_what_its_card_says_to_the_bit(name: str) -> None:
     data, test_y = loaded(name)
-    packages = ", ".join(f"{package} {version(package)}" for package in base.SOURCES_OF_CHANGE)
+    packages = ", ".join(f"{package} {version(package)}" for package in versions.SOURCES_OF_CHANGE)
     assert data.pool_x.dtype == data.test_x.dtype == np.uint8
     assert data.pool_x.shape[1:] == (32, 32, 3)
     assert data.test_x.shape == (500, 32, 32, 3)

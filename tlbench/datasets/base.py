@@ -6,15 +6,12 @@ kept on disk, the test labels in a file of their own that only `sealed_labels` o
 
 from __future__ import annotations
 
-import inspect
 import logging
 import re
-import sys
+from collections import Counter
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,13 +19,13 @@ from tlbench.datasets import cache
 from tlbench.datasets.checks import check_every_class, checked, refuse
 from tlbench.datasets.duplicates import copies
 from tlbench.datasets.holdout import LARGEST_TEST, SMALLEST_TEST, stratified_by_hash
+from tlbench.datasets.pictures import Pictures, common_side, decoded
 from tlbench.datasets.seals import refuse_when_sealed, seal, sealed
+from tlbench.datasets.versions import maker_version
 from tlbench.registry import DATASETS, Dataset
 from tlbench.types import Arrays, Card, TlbenchError, sha256
 
 __all__ = ["Loaded", "fingerprint", "load", "prepared", "read_inputs", "seal", "sealed", "sealed_labels"]
-
-SOURCES_OF_CHANGE = ("numpy", "matplotlib", "pillow", "scikit-learn")  # packages that embedded datasets draw from
 
 log = logging.getLogger("tlbench")
 
@@ -62,7 +59,7 @@ def load(name: str, root: str | Path) -> Loaded:
     """
     refuse_when_sealed(f"loading {name!r}")
     dataset, root = DATASETS[name], Path(root)
-    folder = root / "datasets" / f"{_file_name(dataset.card.name)}-{_maker_version(dataset)[:16]}"
+    folder = root / "datasets" / f"{_file_name(dataset.card.name)}-{maker_version(dataset)[:16]}"
     for _ in range(3):  # a third reading fails only when files are damaged as fast as they are written
         try:
             return _read(dataset.card, folder)
@@ -106,17 +103,24 @@ def sealed_labels(loaded: Loaded) -> np.ndarray:
     return labels
 
 
-def prepared(arrays: Arrays, card: Card) -> tuple[Arrays, int]:
-    """Checked arrays with at most 10,000 test examples and no copies of them in the pool; and how many copies went."""
+def prepared(arrays: Arrays, card: Card, place: Path | None = None) -> tuple[Arrays, int]:
+    """Checked arrays with at most 10,000 test examples and no copies of them in the pool; and how many copies went.
+
+    `Pictures` become files in `place`, and come back as `pieces.OnDisk`.
+    """
     arrays = checked(arrays, card)
     if len(arrays.test_y) > LARGEST_TEST:
         kept = stratified_by_hash(arrays.test_x, arrays.test_y, LARGEST_TEST)
         arrays = arrays._replace(test_x=arrays.test_x[kept], test_y=arrays.test_y[kept])
+    if isinstance(arrays.pool_x, Pictures):
+        assert place is not None, "pictures need a place to be decoded in"
+        arrays = _decoded(arrays, card, place)
     fresh = ~copies(arrays.pool_x, arrays.test_x)
-    groups = None if arrays.groups is None else arrays.groups[fresh]
-    arrays = arrays._replace(pool_x=arrays.pool_x[fresh], pool_y=arrays.pool_y[fresh], groups=groups)
+    removed = int(np.sum(~fresh))
+    if removed:
+        arrays = _of_pool(arrays, fresh)
     check_every_class(arrays.pool_y, arrays.class_names, card)
-    return arrays, int(np.sum(~fresh))
+    return arrays, removed
 
 
 def fingerprint(arrays: Arrays) -> str:
@@ -147,16 +151,42 @@ def _read(card: Card, folder: Path) -> Loaded:
 
 
 def _write(dataset: Dataset, root: Path, folder: Path) -> None:
-    arrays, removed = prepared(_made(dataset, root), dataset.card)
-    facts = {
-        "class_names": list(arrays.class_names),
-        "fingerprint": fingerprint(arrays),
-        "duplicates_removed": removed,
-        "excluded": arrays.excluded or {},
-    }
-    values = arrays._asdict()
-    del values["class_names"], values["excluded"]
-    cache.write(folder, {key: value for key, value in values.items() if value is not None}, facts)
+    """Makes a dataset and puts it in `folder`, where no other process was first."""
+    with cache.building(folder) as place:
+        if folder.is_dir():
+            return
+        arrays, removed = prepared(_made(dataset, root), dataset.card, place)
+        facts = {
+            "class_names": list(arrays.class_names),
+            "fingerprint": fingerprint(arrays),
+            "duplicates_removed": removed,
+            "excluded": arrays.excluded or {},
+        }
+        values: dict[str, Any] = arrays._asdict()
+        del values["class_names"], values["excluded"]
+        cache.write(folder, {key: value for key, value in values.items() if value is not None}, facts, place=place)
+
+
+def _decoded(arrays: Arrays, card: Card, place: Path) -> Arrays:
+    """The arrays with pixels [., S, S, 3] on disk for pictures, without those that cannot be decoded."""
+    pool_x, test_x = (x for x in (arrays.pool_x, arrays.test_x) if isinstance(x, Pictures))
+    side = common_side(pool_x, test_x)
+    pool = decoded(pool_x, place / "pool.npy", side=side, name=f"{card.name}, pool")
+    test = decoded(test_x, place / "test.npy", side=side, name=f"{card.name}, test")
+    for part, found in (("pool", pool), ("test", test)):
+        if not found.kept.any():
+            counted = ", ".join(f"{reason}: {count}" for reason, count in found.reasons.items())
+            refuse(card, f"no {part} image can be used ({counted}); repair the files or name others")
+    excluded = Counter(arrays.excluded or {}) + Counter(pool.reasons) + Counter(test.reasons)
+    arrays = _of_pool(arrays, pool.kept)
+    x: tuple[Any, Any] = pool.x, test.x  # read like arrays, a piece at a time
+    return arrays._replace(pool_x=x[0], test_x=x[1], test_y=arrays.test_y[test.kept], excluded=dict(excluded))
+
+
+def _of_pool(arrays: Arrays, kept: np.ndarray) -> Arrays:
+    """Without the pool examples that a mask [n] leaves out."""
+    groups = None if arrays.groups is None else arrays.groups[kept]
+    return arrays._replace(pool_x=arrays.pool_x[kept], pool_y=arrays.pool_y[kept], groups=groups)
 
 
 def _made(dataset: Dataset, root: Path) -> Arrays:
@@ -169,33 +199,6 @@ def _made(dataset: Dataset, root: Path) -> Arrays:
         raise TlbenchError(f"dataset {dataset.card.name!r}: {place} failed: {type(error).__name__}: {error}") from error
 
 
-def _maker_version(dataset: Dataset) -> str:
-    """Hex sha256 of the code and the packages that the arrays come from: other code, another cache folder."""
-    home = Path(__file__).parent
-    ours = [path.read_bytes().hex() for path in sorted(home.rglob("*.py"))]
-    return sha256([ours, _source(dataset), dataset.state(), [_package(name) for name in SOURCES_OF_CHANGE]])
-
-
 def _file_name(name: str) -> str:
     """A dataset's name as a folder may have it; the version behind it keeps apart what this makes equal."""
     return re.sub(r"[^A-Za-z0-9_.-]+", "_", name)
-
-
-def _source(dataset: Dataset) -> str:
-    try:
-        module = inspect.getsourcefile(sys.modules[dataset.__module__])
-        return Path(module or "").read_text()
-    except (TypeError, OSError, KeyError):
-        try:
-            return inspect.getsource(inspect.unwrap(dataset.make))
-        except (TypeError, OSError) as error:
-            problem = f"the source of its function cannot be read ({error}); define it in a file"
-            raise TlbenchError(f"dataset {dataset.card.name!r}: {problem}") from error
-
-
-@lru_cache(maxsize=16)
-def _package(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "none"

@@ -7,36 +7,68 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tlbench.datasets import pieces
+from tlbench.datasets.pieces import OnDisk
 from tlbench.types import TlbenchError, sha256
 
 MANIFEST = "manifest.json"
+# Larger files are not read whole at each load: their size and some pieces are compared; `verify` reads all.
+WHOLE_UP_TO = 64 * 2**20  # bytes
+BLOCKS, BLOCK = 64, 2**16  # pieces, bytes of each
 
 
 class Damaged(Exception):
     """Files that are not what their manifest says; the message names the file."""
 
 
-def write(folder: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-    """Puts arrays and facts in `folder` in one step; when another process was first, what it wrote stays.
+@contextmanager
+def building(folder: Path) -> Iterator[Path]:
+    """An empty place beside `folder` to make it in, gone afterwards; one process at a time has it, others wait.
 
-    Arrays of strings become two files, UTF-8 bytes and offsets. Raises TlbenchError when the disk refuses.
+    Raises TlbenchError when the disk refuses.
     """
+    from filelock import FileLock
+
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
-            _fill(draft, arrays, facts)
-            _rename(draft, folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        locks = folder.parent.parent / "locks"
+        locks.mkdir(exist_ok=True)
+        with FileLock(locks / f"{folder.name}.lock"):
+            for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that died: this one holds the lock
+                shutil.rmtree(left, ignore_errors=True)
+            place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                yield place
+            finally:
+                shutil.rmtree(place, ignore_errors=True)
     except OSError as error:
         problem = f"the dataset cache {folder} cannot be written ({error}); free some space or choose another root"
         raise TlbenchError(problem) from error
+
+
+def write(folder: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any], *, place: Path) -> None:
+    """Puts arrays and facts in `folder` in one step, by way of `place` on the same disk.
+
+    Arrays of strings become two files, UTF-8 bytes and offsets; a whole file in `place` is moved, not copied.
+    """
+    draft = place / "whole"
+    draft.mkdir()
+    _fill(draft, arrays, facts)
+    os.rename(draft, folder)
+
+
+def verify(folder: Path) -> None:
+    """Reads every file whole. Raises Damaged, and FileNotFoundError when there is no such folder."""
+    for name, noted in _manifest(folder)["files"].items():
+        if _checksum(folder / name) != noted["sha256"]:
+            raise Damaged(f"{folder / name}: its checksum differs")
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -65,36 +97,32 @@ def remove(folder: Path) -> None:
         shutil.rmtree(grave, ignore_errors=True)
 
 
-def content(array: np.ndarray) -> str:
+def content(array: np.ndarray | OnDisk) -> str:
     """Hex sha256 of an array's type, shape and values; strings count as their UTF-8 bytes."""
-    if array.dtype.kind in "OU":
+    if isinstance(array, np.ndarray) and array.dtype.kind in "OU":
         blob, offsets = _bytes(array)
         return sha256([content(blob), content(offsets)])
-    plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-    digest = hashlib.sha256(f"{plain.dtype.str}{plain.shape}".encode())
-    digest.update(plain.reshape(-1).view(np.uint8).data)
+    kind = array.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{kind.str}{array.shape}".encode())
+    for piece in pieces.pieces(array):
+        digest.update(np.ascontiguousarray(piece, kind).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
 
-def _fill(draft: Path, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
+def _fill(draft: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any]) -> None:
     for name, array in arrays.items():
-        if array.dtype.kind in "OU":
+        path = draft / f"{name}.npy"
+        if isinstance(array, OnDisk) and array.whole:
+            os.rename(array.path, path)
+        elif isinstance(array, np.ndarray) and array.dtype.kind in "OU":
             blob, offsets = _bytes(array)
-            np.save(draft / f"{name}.npy", blob)
+            np.save(path, blob)
             np.save(draft / f"{name}_offsets.npy", offsets)
         else:
-            np.save(draft / f"{name}.npy", np.ascontiguousarray(array, array.dtype.newbyteorder("<")))
-    files = {path.name: _checksum(path) for path in sorted(draft.iterdir())}
+            pieces.write(path, pieces.pieces(array), array.shape, array.dtype.newbyteorder("<"))
+    files = {path.name: _noted(path) for path in sorted(draft.iterdir())}
     text = {"facts": facts, "files": files}
     (draft / MANIFEST).write_text(json.dumps({**text, "sha256": sha256(text)}, indent=1, sort_keys=True))
-
-
-def _rename(draft: Path, folder: Path) -> None:
-    try:
-        os.rename(draft, folder)
-    except OSError:
-        if not (folder / MANIFEST).is_file():
-            raise
 
 
 def _manifest(folder: Path) -> dict[str, Any]:
@@ -110,20 +138,39 @@ def _manifest(folder: Path) -> dict[str, Any]:
     return text
 
 
-def _array(folder: Path, name: str, files: dict[str, str]) -> np.ndarray:
-    path = folder / name
+def _array(folder: Path, name: str, files: dict[str, dict[str, Any]]) -> np.ndarray:
+    path, noted = folder / name, files[name]
     if not path.is_file():
         raise Damaged(f"{path}: it is missing")
-    if _checksum(path) != files[name]:
+    if path.stat().st_size != noted["bytes"]:
+        raise Damaged(f"{path}: it has {path.stat().st_size} bytes, not {noted['bytes']}")
+    if _sample(path) != noted["sample"]:
         raise Damaged(f"{path}: its checksum differs")
     array = np.load(path, mmap_mode="r" if path.stem.endswith("_x") else None, allow_pickle=False)
     array.flags.writeable = False
     return array
 
 
+def _noted(path: Path) -> dict[str, Any]:
+    return {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": _checksum(path)}
+
+
 def _checksum(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sample(path: Path) -> str:
+    """Hex sha256 of a small file, or of the first, the last and evenly spaced blocks of a large one."""
+    size = path.stat().st_size
+    if size <= WHOLE_UP_TO:
+        return _checksum(path)
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        for at in range(BLOCKS):
+            file.seek((size - BLOCK) * at // (BLOCKS - 1))
+            digest.update(file.read(BLOCK))
+    return digest.hexdigest()
 
 
 def _bytes(strings: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

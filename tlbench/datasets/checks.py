@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
+from tlbench.datasets.pictures import Pictures
 from tlbench.types import Arrays, Card, TlbenchError
 
 
@@ -13,22 +14,18 @@ def checked(arrays: Arrays, card: Card) -> Arrays:
     """The arrays with int64 labels. Raises TlbenchError that names the dataset and the place."""
     names = tuple(str(name) for name in arrays.class_names)
     _check_classes(names, card)
-    check_inputs = _check_images if card.modality == "image" else _check_strings
-    for part, x in (("pool_x", arrays.pool_x), ("test_x", arrays.test_x)):
-        check_inputs(np.asarray(x), part, card)
-    if card.modality == "image" and arrays.pool_x.shape[1:] != arrays.test_x.shape[1:]:
-        refuse(
-            card, f"pool images are {arrays.pool_x.shape[1:]} and test images {arrays.test_x.shape[1:]}; resize them"
-        )
-    pool_y = _labels(arrays.pool_y, arrays.pool_x, "pool", card, classes=len(names))
-    test_y = _labels(arrays.test_y, arrays.test_x, "test", card, classes=len(names))
+    pool_x, test_x = _inputs(arrays.pool_x, "pool_x", card), _inputs(arrays.test_x, "test_x", card)
+    if isinstance(pool_x, Pictures) != isinstance(test_x, Pictures):
+        refuse(card, "one of pool_x and test_x is Pictures and the other is an array; make both the same")
+    if isinstance(pool_x, np.ndarray) and card.modality == "image" and pool_x.shape[1:] != test_x.shape[1:]:
+        refuse(card, f"pool images are {pool_x.shape[1:]} and test images {test_x.shape[1:]}; resize them")
+    pool_y = _labels(arrays.pool_y, pool_x, "pool", card, classes=len(names))
+    test_y = _labels(arrays.test_y, test_x, "test", card, classes=len(names))
     check_every_class(pool_y, names, card)
     groups = None if arrays.groups is None else np.asarray(arrays.groups)
     if groups is not None and groups.shape != pool_y.shape:
         refuse(card, f"groups has shape {groups.shape}; it needs one entry for each of {len(pool_y)} pool examples")
-    return Arrays(
-        np.asarray(arrays.pool_x), pool_y, np.asarray(arrays.test_x), test_y, names, groups, arrays.excluded
-    )
+    return Arrays(pool_x, pool_y, test_x, test_y, names, groups, arrays.excluded)
 
 
 def check_every_class(pool_y: np.ndarray, names: tuple[str, ...], card: Card) -> None:
@@ -51,6 +48,16 @@ def _check_classes(names: tuple[str, ...], card: Card) -> None:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         refuse(card, f"two classes are called {twice[0]!r}; rename one of them")
+
+
+def _inputs(x: Any, part: str, card: Card) -> Any:
+    if isinstance(x, Pictures):
+        if card.modality != "image" or len(x) == 0:
+            refuse(card, f"{part} has {len(x)} pictures and its modality is {card.modality}")
+        return x
+    x = np.asarray(x)
+    (_check_images if card.modality == "image" else _check_strings)(x, part, card)
+    return x
 
 
 def _check_images(x: np.ndarray, part: str, card: Card) -> None:
@@ -77,7 +84,7 @@ def _check_strings(x: np.ndarray, part: str, card: Card) -> None:
         refuse(card, f"{part}[{bad[0]}] is {x[bad[0]]!r}, not a text ({len(bad)} such examples); repair or remove them")
 
 
-def _labels(y: np.ndarray, x: np.ndarray, part: str, card: Card, *, classes: int) -> np.ndarray:
+def _labels(y: np.ndarray, x: Any, part: str, card: Card, *, classes: int) -> np.ndarray:
     y = np.asarray(y)
     if y.shape != (len(x),):
         refuse(card, f"{part}_y has shape {list(y.shape)} for {len(x)} examples; give one label for each")

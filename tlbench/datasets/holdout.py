@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -10,10 +11,11 @@ LARGEST_TEST, SMALLEST_TEST = 10_000, 500  # PROTOCOL 1.2: more is cut, fewer is
 SALT = b"TLB-1 test"
 
 
-def stratified_by_hash(x: np.ndarray, y: np.ndarray, count: int) -> np.ndarray:
+def stratified_by_hash(x: Iterable[object], y: np.ndarray, count: int) -> np.ndarray:
     """Which examples [n] are for testing: about count / n of each class, the first in the order of sha256(content).
 
-    The choice depends on the contents alone, so it survives another order and another download (PROTOCOL 1.1).
+    The choice depends on the contents alone (of `Pictures`, their files), so it survives another order and another
+    download (PROTOCOL 1.1).
     """
     digests = np.array([hashlib.sha256(_bytes(item) + SALT).hexdigest() for item in x])
     classes, counts = np.unique(y, return_counts=True)
@@ -33,4 +35,6 @@ def _shares(counts: np.ndarray, total: int) -> np.ndarray:
 
 
 def _bytes(item: object) -> bytes:
+    if isinstance(item, bytes):
+        return item
     return item.encode() if isinstance(item, str) else np.ascontiguousarray(item).tobytes()

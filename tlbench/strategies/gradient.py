@@ -21,6 +21,7 @@ from tlbench.task import Clock, Task
 
 WARMUP = 0.1  # fraction of the steps over which the learning rate rises
 EPSILON = 1e-6  # AdamW; at 1e-8 parameters of no effect (biases of attention keys) walk on rounding alone
+SLICE = 1 << 18  # numbers that AdamW treats at once; of 2^13 to 2^20 the quickest, 22 M in 0.06 s against 0.18 s in one
 
 
 class GradientStrategy(Strategy):
@@ -167,14 +168,35 @@ def schedule(clock: Clock) -> Tensor:
 
 
 def adamw(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
-    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999."""
+    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999.
+
+    In slices that stay in a core's cache: each of the dozen passes over [P] would else go through main memory.
+    """
     t = clock.step + 1
     correction = (1 - 0.999**t).sqrt()  # of v; moved to the scalars, since each pass over [P] costs
-    m = torch.lerp(gradient, state["m"], 0.9)
-    v = torch.addcmul(0.999 * state["v"], gradient, gradient, value=0.001)
+    move = partial(_moved, weight_decay=weight_decay, correction=correction, bias=1 - 0.9**t)
+    given = (state["theta"], state["m"], state["v"], gradient)
+    if gradient.shape[0] <= SLICE:
+        theta, m, v = move(given, lr)
+        return {"theta": theta, "m": m, "v": v}
+    after = {name: torch.empty_like(gradient) for name in ("theta", "m", "v")}
+    for start in range(0, gradient.shape[0], SLICE):
+        part = slice(start, start + SLICE)
+        moved = move(tuple(each[part] for each in given), lr[part] if lr.ndim else lr)
+        for whole, piece in zip(after.values(), moved, strict=True):
+            whole[part] = piece
+    return after
+
+
+def _moved(
+    given: tuple[Tensor, ...], lr: Tensor, *, weight_decay: Tensor | float, correction: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """theta, m and v after AdamW's step, from theta, m, v and the gradient."""
+    theta, m, v, gradient = given
+    m = torch.lerp(gradient, m, 0.9)
+    v = torch.addcmul(0.999 * v, gradient, gradient, value=0.001)
     direction = m / (v.sqrt() + EPSILON * correction)
-    theta = torch.addcmul(state["theta"] * (1 - lr * weight_decay), direction, -lr * correction / (1 - 0.9**t))
-    return {"theta": theta, "m": m, "v": v}
+    return torch.addcmul(theta * (1 - lr * weight_decay), direction, -lr * correction / bias), m, v
 
 
 def sgd(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
@@ -192,4 +214,8 @@ def _shuffled(key: Tensor, valid: Tensor) -> Tensor:
 def _first_value(parameter: nn.Parameter, key: Tensor) -> Tensor:
     if not isinstance(parameter, Drawn) or parameter.spread == 0:
         return parameter.detach()
-    return parameter.centre + parameter.spread * rng.normal(key, tuple(parameter.shape))
+    drawn = parameter.centre + parameter.spread * rng.normal(key, tuple(parameter.shape))
+    if parameter.kept is None:
+        return drawn
+    row = torch.arange(len(parameter), device=drawn.device) == parameter.kept
+    return torch.where(row[:, None], parameter.detach(), drawn)

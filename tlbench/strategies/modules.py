@@ -14,19 +14,21 @@ from torch.nn import functional as F
 class Drawn(nn.Parameter):
     """A parameter whose first value each lane draws by its own key: normal(centre, spread).
 
-    Where `spread` is 0 the value it holds is kept.
+    Where `spread` is 0 the value it holds is kept; `kept` is a row that is kept in any case.
     """
 
     centre: float
     spread: float
+    kept: int | None
 
-    def __new__(cls, data: Tensor, *, centre: float = 0.0, spread: float = 0.0) -> Drawn:
+    def __new__(cls, data: Tensor, *, centre: float = 0.0, spread: float = 0.0, kept: int | None = None) -> Drawn:
         drawn = super().__new__(cls, data.detach().clone(), requires_grad=True)
-        drawn.centre, drawn.spread = centre, spread
+        drawn.centre, drawn.spread, drawn.kept = centre, spread, kept
         return drawn
 
     def __deepcopy__(self, memo: dict) -> Drawn:
-        return memo.setdefault(id(self), Drawn(self.data, centre=self.centre, spread=self.spread))
+        copied = Drawn(self.data, centre=self.centre, spread=self.spread, kept=self.kept)
+        return memo.setdefault(id(self), copied)
 
 
 class Classifier(nn.Module):
@@ -102,14 +104,16 @@ def thawed(tail: nn.Module) -> nn.Module:
 def fresh(scratch: nn.Module) -> nn.Module:
     """A copy of which every parameter trains, each lane drawing its own first values.
 
-    The template's own values tell the distribution: its mean and standard deviation; constants stay as they are.
+    The template's own values tell the distribution: its mean and standard deviation; constants stay as they are, and so
+    does an embedding of padding.
     """
     network = copy.deepcopy(scratch)
     for module in network.modules():
         for name, p in list(module.named_parameters(recurse=False)):
             values = p.detach()
             spread = float(values.std(correction=0))
-            module._parameters[name] = Drawn(values, centre=float(values.mean()), spread=spread)
+            kept = module.padding_idx if isinstance(module, nn.Embedding) else None
+            module._parameters[name] = Drawn(values, centre=float(values.mean()), spread=spread, kept=kept)
     return network
 
 

@@ -14,7 +14,12 @@ SHIFT = 0.125  # of the half-width: 2 pixels of 32
 
 
 def shifted_and_turned(x: Tensor, keys: Tensor, *, flips: bool) -> Tensor:
-    """Images [b, c, h, w], each shifted, turned and stretched a little by its own key [b]; mirrored where `flips`."""
+    """Images [b, c, h, w], each shifted, turned and stretched a little by its own key [b]; mirrored where `flips`.
+
+    Tokens, which are whole numbers, are returned as they are.
+    """
+    if not x.is_floating_point():
+        return x
     draw = (2 * rng.uniform(keys, (5,)) - 1).unbind(1)
     angle, across, down = draw[0] * TURN, draw[1] * SHIFT, draw[2] * SHIFT
     scale = 1 + STRETCH * draw[3]

@@ -23,7 +23,7 @@ class Linear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         if not x.is_cpu or x.dtype != torch.float32:
             return F.linear(x, self.weight, self.bias)
-        product = Product.apply(x, self.weight)
+        product = Product.apply(x.contiguous(), self.weight)  # at odd strides oneDNN is a hundred times slower
         return product if self.bias is None else product + self.bias
 
 
@@ -49,6 +49,7 @@ class Product(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
         x, w = ctx.saved_tensors
         wanted_x, wanted_w = ctx.needs_input_grad
+        gradient = gradient.contiguous()
         of_x = Product.apply(gradient, w.T) if wanted_x else None
         of_w = Product.apply(gradient.flatten(0, -2).T, x.flatten(0, -2).T) if wanted_w else None
         return of_x, of_w

@@ -10,6 +10,7 @@ from tlbench.space import Hyperparameters
 from tlbench.strategies.base import State, Strategy
 from tlbench.strategies.probes import LogisticStrategy
 from tlbench.task import Task
+from tlbench.types import TaskShape
 
 
 @register.strategy
@@ -47,6 +48,9 @@ class PixelsLogistic(LogisticStrategy):
 
     name = "pixels_logistic"
     tap = "input"
+
+    def skip(self, shape: TaskShape) -> str | None:
+        return None if shape.modality == "image" else f"{shape.modality}s have no pixels"
 
 
 def _counts(task: Task) -> Tensor:

@@ -1,159 +1,196 @@
-"""How does a network of timm become a backbone? `timm:NAME` with random weights, `timm:NAME@FILE` with a file's."""
+"""How does a network of timm become a backbone? `timm:NAME` pretrained, `@FILE` with a file's weights, `@random`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import math
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tlbench import rng
-from tlbench.backbones.base import Backbone, Named, Pixels, Trunk
+from tlbench.backbones.base import Backbone, Named
+from tlbench.backbones.fusible import fusible
+from tlbench.backbones.preprocessing import Preprocessing, Recipe
+from tlbench.backbones.timm_families import cut
+from tlbench.backbones.weights_files import from_hub, tensors, weights_file
+from tlbench.datasets.options import named, side, split
 from tlbench.registry import register, unknown
 from tlbench.types import TlbenchError
 
 PREFIX = "timm:"
+HUB_FILES = ("model.safetensors", "open_clip_model.safetensors")
+HEADS = ("head", "fc", "classifier", "head.fc", "last_linear")  # where the classifiers of older checkpoints are
+PICTURES = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "pool_size")
 
 
-@register.backbone_family("timm:NAME[@WEIGHTS]", "A network of timm.")
+class Spec(NamedTuple):
+    """A reference, read."""
+
+    reference: str
+    model: str  # NAME or NAME.TAG
+    weights: str  # "": the library's own; "random"; else a file or folder
+    size: int | None  # side of the pictures, where another than the network's own
+
+
+@register.backbone_family("timm:NAME[@WEIGHTS]", "A network of timm, pretrained; @FILE, @FOLDER or @random.")
 def opened(reference: str) -> tuple[str, Named]:
-    """The name of a network with the file it comes from shortened to its stem, and how to make it."""
-    model, at, weights = reference.removeprefix(PREFIX).partition("@")
-    return f"{PREFIX}{model}{at}{Path(weights).stem if at else ''}", Named("image", lambda: Timm(reference))
+    """The name of a network, with the file it comes from shortened to its stem, and how to make it."""
+    spec = read(reference)
+    weights = f"@{Path(spec.weights).stem}" if spec.weights else ""
+    options = {"size": str(spec.size)} if spec.size else {}
+    return named(f"{PREFIX}{spec.model}{weights}", options), Named("image", lambda: Timm(spec))
+
+
+def read(reference: str) -> Spec:
+    """The parts of `timm:NAME[@WEIGHTS][?size=PIXELS]`. Raises TlbenchError for an option that is not there."""
+    rest, options = split(reference, ("size",))
+    model, at, weights = rest.partition("@")
+    if at and not weights:
+        raise TlbenchError(f"{reference!r}: nothing after the @; write @random, or the path of a file or folder")
+    return Spec(reference, model, weights, side(reference, options))
+
+
+def names(pattern: str) -> list[str]:
+    """The pretrained networks of timm whose names fit a pattern such as "vit*"."""
+    import timm
+
+    return timm.list_models(pattern, pretrained=True)
 
 
 class Timm(Backbone):
-    """A ResNet, ViT or ConvNeXt of timm. `size` overrides the side of its pictures (224 for most).
+    """A network of timm.
 
-    Raises TlbenchError for an unknown model, a family that cannot be cut into blocks and a file that does not fit.
+    Raises TlbenchError for an unknown model, weights that are missing or do not fit, and a network that cannot be cut.
     """
 
-    def __init__(self, spec: str, *, size: int | None = None, seed: int = 0) -> None:
-        import timm.data
-
-        self.spec, self.size = spec.removeprefix(PREFIX), size
-        model_name, _, file = self.spec.partition("@")
-        model = _created(model_name, seed)
-        if file:
-            _load(model, Path(file))
-        if size is not None and hasattr(model, "set_input_size"):
-            model.set_input_size(img_size=size)
-        config = timm.data.resolve_model_data_config(model)
-        side = size or config["input_size"][-1]
-        self.name = PREFIX + self.spec
-        super().__init__(Pixels(side, config["mean"], config["std"]), _cut(model), dim=model.num_features)
+    def __init__(self, spec: Spec, *, seed: int = 0) -> None:
+        self.spec = spec
+        self.name = opened(spec.reference)[0]
+        model = fusible(_sized(_created(spec, seed), spec))
+        super().__init__(Preprocessing(_recipe(model, spec)), cut(model, spec.model), dim=_dim(model))
 
     def scratch(self, seed: int = 0) -> Timm:
-        return Timm(self.spec.partition("@")[0], size=self.size, seed=seed)
+        return Timm(self.spec._replace(weights="random"), seed=seed)
 
 
-class Tokens(nn.Module):
-    """The stem of a ViT: patches, class token and positions. [m, 3, S, S] -> [m, tokens, width]."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = _hollow(model, {"patch_embed", "norm_pre", "cls_token", "reg_token", "pos_embed"})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.forward_features(x)
-
-
-class Pool(nn.Module):
-    """The head of a ViT without its classifier: norm, pooling, norm. [m, tokens, width] -> [m, width]."""
-
-    def __init__(self, model: Any) -> None:
-        super().__init__()
-        self.model = _hollow(model, {"norm", "attn_pool", "fc_norm"})
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.model.forward_head(self.model.norm(x), pre_logits=True)
-
-
-def _created(name: str, seed: int) -> Any:
+def _created(spec: Spec, seed: int) -> Any:
     import timm
 
-    if not timm.is_model(name):
-        raise TlbenchError(unknown("timm model", name, timm.list_models(), "timm.list_models() in Python"))
-    with rng.ambient(seed):
-        model = timm.create_model(name, pretrained=False, num_classes=0)
-    module: Any
-    for module in model.modules():
-        if hasattr(module, "fused_attn"):
-            module.fused_attn = False  # the fused kernel has no batching rule
-        if getattr(module, "inplace", False):
-            module.inplace = False  # an activation at a tap must survive the tail
+    _check_name(spec.model)
+    if spec.weights == "random":
+        with rng.ambient(seed):
+            return timm.create_model(spec.model, pretrained=False, num_classes=0)
+    if spec.weights:
+        path = Path(spec.weights)
+        file = weights_file(path, spec.reference)
+        return _loaded(spec, tensors(file), _saved_config(spec, path))
+    return _loaded(spec, tensors(_own_weights(spec)), {})
+
+
+def _check_name(model: str) -> None:
+    import timm
+
+    architecture, _, tag = model.partition(".")
+    see = f"tlbench list backbones --timm '{architecture[:3]}*'"
+    if not timm.is_model(architecture):
+        raise TlbenchError(unknown("timm model", architecture, timm.list_models(), see))
+    tags = [name.partition(".")[2] for name in timm.list_models(f"{architecture}.*", pretrained=True)]
+    if tag and tag not in tags:
+        raise TlbenchError(unknown(f"weights of {architecture}", tag, tags, see))
+
+
+def _own_weights(spec: Spec) -> Path:
+    """The file of timm's own weights, from the cache or the hub."""
+    import timm
+
+    config = timm.get_pretrained_cfg(spec.model)
+    if config is None or not config.hf_hub_id:
+        raise TlbenchError(
+            f"{spec.reference!r}: timm keeps no safetensors of it on the hub"
+            f"{f' (but a file at {config.url})' if config is not None and config.url else ''}; "
+            f"write {spec.reference}@FILE for weights of your own, {spec.reference}@random for random ones"
+        )
+    return from_hub(spec.reference, config.hf_hub_id, HUB_FILES)
+
+
+def _saved_config(spec: Spec, folder: Path) -> dict[str, Any]:
+    """What the config.json of a folder says of pictures. Raises TlbenchError where it is of another network."""
+    if not (folder / "config.json").is_file():
+        return {}
+    try:
+        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture, config = saved["architecture"], saved.get("pretrained_cfg", saved)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise TlbenchError(f"{str(folder / 'config.json')!r} is not a config that timm saved: {error!r}") from error
+    if architecture != spec.model.partition(".")[0]:
+        raise TlbenchError(f"{str(folder)!r} holds weights of {architecture!r}; write {PREFIX}{architecture}@FOLDER")
+    return {name: config[name] for name in PICTURES if name in config}
+
+
+def _loaded(spec: Spec, state: dict[str, Tensor], config: dict[str, Any]) -> Any:
+    """A network with these tensors, each of them used but the classifier's; renamed and resampled as timm does it."""
+    import timm
+
+    classes = _classes(spec, state)
+    overlay = {**config, "state_dict": state, "num_classes": classes, "label_offset": None, "custom_load": False}
+    try:
+        model: Any = timm.create_model(spec.model, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
+    except (RuntimeError, KeyError, ValueError, AssertionError) as error:
+        raise TlbenchError(
+            f"{spec.reference!r}: the weights do not fit: {_differences(error)}; are they of another variant?"
+        ) from error
+    model.reset_classifier(0)
+    model.pretrained_cfg = {k: v for k, v in model.pretrained_cfg.items() if k != "state_dict"}
+    model.default_cfg = model.pretrained_cfg
     return model
 
 
-def _load(model: nn.Module, file: Path) -> None:
-    """Loads all but the classifier from a file of safetensors, or of tensors that torch saved."""
-    if not file.is_file():
-        raise TlbenchError(f"{file} is not a file; write timm:NAME@FILE, or timm:NAME for random weights")
-    state = {name: value for name, value in _state(file).items() if not name.startswith(_classifiers(model))}
-    own = model.state_dict()
-    wrong = sorted(set(state) ^ set(own)) + [k for k in state if k in own and state[k].shape != own[k].shape]
-    if wrong:
-        raise TlbenchError(
-            f"{file} does not fit the model: {len(wrong)} tensors differ, first {wrong[0]!r}; is it of another variant?"
-        )
-    model.load_state_dict(state)
+def _classes(spec: Spec, state: dict[str, Tensor]) -> int:
+    """How many classes the classifier in a state dict has; 0 where it has none."""
+    import timm
+
+    config = timm.get_pretrained_cfg(spec.model)
+    own = (config.classifier if config is not None else None) or ()
+    for name in [*([own] if isinstance(own, str) else own), *HEADS]:
+        if f"{name}.weight" in state:
+            return len(state[f"{name}.weight"])
+    return 0
 
 
-def _state(file: Path) -> dict[str, Tensor]:
-    try:
-        if file.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(file)
-        return torch.load(file, map_location=torch.empty(0).device, weights_only=True)
-    except Exception as error:
-        raise TlbenchError(
-            f"{file} cannot be read as weights: {type(error).__name__}: {error}; save a state dict as safetensors"
-        ) from error
+def _differences(error: BaseException) -> str:
+    """The first differences that torch found, with both shapes, from its message of many lines."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    shapes = [line for line in lines if line.startswith("size mismatch")]
+    said = (shapes or lines[1:] or lines or [type(error).__name__])[:3]
+    return "; ".join(line[:200] for line in said)
 
 
-def _classifiers(model: Any) -> tuple[str, ...]:
-    names = model.pretrained_cfg.get("classifier") or ()
-    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+def _sized(model: Any, spec: Spec) -> Any:
+    """The network for pictures of the size asked for; convolutional ones take any."""
+    if spec.size is not None and hasattr(model, "set_input_size"):
+        try:
+            model.set_input_size(img_size=spec.size)
+        except (AssertionError, ValueError, RuntimeError) as error:
+            raise TlbenchError(f"{spec.reference!r}: pictures of {spec.size} pixels do not fit it: {error}") from error
+    return model
 
 
-def _cut(model: Any) -> Trunk:
-    for family, cut in FAMILIES.items():
-        if any(base.__name__ == family for base in type(model).__mro__):
-            return cut(model)
-    raise TlbenchError(
-        f"a {type(model).__name__} cannot be cut into blocks yet; choose a model of timm's families "
-        f"{', '.join(FAMILIES)}"
+def _recipe(model: Any, spec: Spec) -> Recipe:
+    import timm.data
+
+    config = timm.data.resolve_model_data_config(model)
+    size = spec.size or config["input_size"][-1]
+    return Recipe(
+        size,
+        math.floor(size / config["crop_pct"]),
+        config["interpolation"],
+        config["crop_mode"],
+        tuple(config["mean"]),
+        tuple(config["std"]),
     )
 
 
-def _resnet(model: Any) -> Trunk:
-    blocks = [block for layer in (model.layer1, model.layer2, model.layer3, model.layer4) for block in layer]
-    return Trunk(nn.Sequential(model.conv1, model.bn1, model.act1, model.maxpool), blocks, model.global_pool)
-
-
-def _convnext(model: Any) -> Trunk:
-    blocks = []
-    for stage in model.stages:
-        first, *rest = stage.blocks
-        blocks += [nn.Sequential(stage.downsample, first), *rest]
-    return Trunk(model.stem, blocks, nn.Sequential(model.norm_pre, model.head))
-
-
-def _vit(model: Any) -> Trunk:
-    return Trunk(Tokens(model), list(model.blocks), Pool(model))
-
-
-FAMILIES: dict[str, Callable[[Any], Trunk]] = {"ResNet": _resnet, "VisionTransformer": _vit, "ConvNeXt": _convnext}
-
-
-def _hollow(model: Any, keep: set[str]) -> Any:
-    """A shallow copy of the model in which only the children and parameters in `keep` remain."""
-    part = object.__new__(type(model))
-    part.__dict__ = dict(model.__dict__)
-    modules = {k: child if k in keep or child is None else nn.Identity() for k, child in model._modules.items()}
-    part.__dict__["_modules"] = modules
-    part.__dict__["_parameters"] = {k: p if k in keep else None for k, p in model._parameters.items()}
-    return part
+def _dim(model: Any) -> int:
+    return getattr(model, "head_hidden_size", None) or model.num_features

@@ -1,0 +1,48 @@
+"""What is changed in another library's network, its results aside, before lanes of it run side by side?"""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from torch import Tensor, nn
+
+M = TypeVar("M", bound=nn.Module)
+
+
+def fusible(network: M) -> M:
+    """The network itself, with attention written out and nothing computed in place.
+
+    Dropout and stochastic depth need no change: a tail stays in eval mode while it trains.
+    """
+    module: Any
+    for module in network.modules():
+        if hasattr(module, "fused_attn"):
+            module.fused_attn = False  # the fused kernel has no batching rule
+        if getattr(module, "inplace", False):
+            module.inplace = False  # an activation at a tap must survive the tail
+    return network
+
+
+class ChannelsSecond(nn.Module):
+    """A block that takes and gives maps [m, h, w, d], as one of maps [m, d, h, w] like all other blocks of maps."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.block(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+class ToChannelsLast(nn.Module):
+    """Maps [m, d, h, w] -> [m, h, w, d]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 2, 3, 1)
+
+
+class ToChannelsSecond(nn.Module):
+    """Maps [m, h, w, d] -> [m, d, h, w]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.permute(0, 3, 1, 2)

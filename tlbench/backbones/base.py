@@ -20,14 +20,28 @@ from tlbench.types import Modality, TlbenchError
 M = TypeVar("M", bound=nn.Module)
 
 
+Groups = Callable[[Tensor], list[Tensor]]  # a batch [m, ...] -> rows that go through a network together; [] for all
+
+
+def together(x: Tensor) -> list[Tensor]:
+    return []
+
+
 class Trunk(nn.Module):
     """A network as stem, blocks and head; what a tail is, with the blocks that remain in `blocks`."""
 
-    def __init__(self, stem: nn.Module, blocks: list[nn.Module], head: nn.Module) -> None:
+    def __init__(self, stem: nn.Module, blocks: list[nn.Module], head: nn.Module, *, groups: Groups = together) -> None:
         super().__init__()
-        self.stem, self.blocks, self.head = stem, nn.ModuleList(blocks), head
+        self.stem, self.blocks, self.head, self.groups = stem, nn.ModuleList(blocks), head, groups
 
     def forward(self, x: Tensor) -> Tensor:
+        groups = self.groups(x)
+        if not groups:
+            return self._through(x)
+        out = torch.cat([self._through(x[rows]) for rows in groups])
+        return out[torch.argsort(torch.cat(groups))]
+
+    def _through(self, x: Tensor) -> Tensor:
         x = self.stem(x)
         for block in self.blocks:
             x = block(x)
@@ -115,7 +129,7 @@ class Backbone(abc.ABC):
         if tap == "features":
             return _frozen(nn.Sequential(self.reader, trunk))
         below = list(trunk.blocks[: _number(tap)])
-        return _frozen(nn.Sequential(self.reader, Trunk(trunk.stem, below, self.closing())))
+        return _frozen(nn.Sequential(self.reader, Trunk(trunk.stem, below, self.closing(), groups=trunk.groups)))
 
     def tail(self, tap: str) -> Trunk:
         """Activations at the tap -> features [m, d]; a frozen copy in eval mode, with what remains in `.blocks`."""
@@ -124,7 +138,8 @@ class Backbone(abc.ABC):
             return _frozen(trunk)
         if tap == "features":
             return _frozen(Trunk(nn.Identity(), [], nn.Identity()))
-        return _frozen(Trunk(self.opening(), list(trunk.blocks[_number(tap) :]), trunk.head))
+        above = list(trunk.blocks[_number(tap) :])
+        return _frozen(Trunk(self.opening(), above, trunk.head, groups=trunk.groups))
 
 
 class Pixels(nn.Module):

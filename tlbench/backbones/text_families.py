@@ -20,6 +20,7 @@ from tlbench.backbones.text_pooling import Pooling, pooled
 Given = dict[str, dict[str, Any]]  # what layers of each kind are called with, besides h
 FULL, SLIDING = "full_attention", "sliding_attention"  # kinds of layers, as transformers names them
 STEP = 8  # tokens; a batch is cut to the next multiple, so that few shapes occur
+SMALL = 32  # texts; a larger batch goes through in groups of about equal length
 
 
 class Running:
@@ -186,7 +187,7 @@ def cut(model: Any, pooling: Pooling) -> Trunk:
         embeddings = nn.Sequential(embeddings, model.embeddings_project)
     stem = Stem(embeddings, family.context(model), running, pad=model.config.pad_token_id or 0)
     blocks: list[nn.Module] = [Layer(layer, running) for layer in family.layers(model)]
-    return Trunk(stem, blocks, Head(family.norm(model), pooling, running))
+    return Trunk(stem, blocks, Head(family.norm(model), pooling, running), groups=by_length)
 
 
 def opened(trunk: Trunk) -> nn.Module:
@@ -206,6 +207,18 @@ def _bias(mask: Tensor) -> Tensor:
     """0 where the mask is true and the lowest float32 elsewhere; [m, 1, 1, s] of a mask [m, s]."""
     seen = mask[:, None, None, :] if mask.ndim == 2 else mask
     return torch.where(seen, 0.0, torch.finfo(torch.float32).min)
+
+
+def by_length(x: Tensor) -> list[Tensor]:
+    """Rows of ids [m, t] or of activations at a block's tap that have equal length, to the next multiple of STEP.
+
+    None where the batch is small or lanes are fused.
+    """
+    if is_batchedtensor(x) or len(x) <= SMALL:
+        return []
+    mask = x >= 0 if x.ndim == 2 else x[..., -1] > 0.5
+    steps = (mask.sum(1) + STEP - 1) // STEP
+    return [torch.nonzero(steps == each)[:, 0] for each in torch.unique(steps)]
 
 
 def _longest(mask: Tensor) -> int:

@@ -15,7 +15,7 @@ from tlbench.types import TlbenchError
 
 Kind = Literal["function", "method", "property", "class", "module", "compiled"]  # compiled: of any of these kinds
 
-ADDERS = {"add_newdoc", "add_docstr", "add_docstr_all"}
+ADDERS = {"_add_docstr", "add_newdoc", "add_docstr", "add_docstr_all"}
 
 PROPERTIES = {"property", "cached_property", "cache_readonly", "lazyproperty", "memoized_property"}
 NOT_DOCUMENTATION = {"tests", "test", "testing", "_testing", "conftest.py", "_vendor", "externals", "extern"}
@@ -34,6 +34,7 @@ class Docstring(NamedTuple):
     package: str
     module: str  # dotted, without the package: "stats._morestats"
     kind: Kind
+    public: bool  # neither it nor the class that it is in has a name with an underscore in front
     text: str  # cleaned of its indentation
 
 
@@ -66,27 +67,29 @@ def _tree(path: Path) -> ast.Module:
         return ast.parse(path.read_bytes(), filename=str(path))
 
 
-def _documented(tree: ast.Module) -> Iterator[tuple[Kind, str]]:
-    """(kind, docstring) of a module, of what it defines at its top and in its classes, and of what it documents."""
-    yield from _own("module", tree)
-    pending: list[tuple[ast.stmt, bool]] = [(node, False) for node in tree.body]
-    for node, in_class in pending:
+def _documented(tree: ast.Module) -> Iterator[tuple[Kind, bool, str]]:
+    """(kind, public, docstring) of a module, of what it defines at its top and in its classes, and what it adds."""
+    yield from _own("module", True, tree)
+    pending: list[tuple[ast.stmt, bool, bool]] = [(node, False, True) for node in tree.body]
+    for node, in_class, public in pending:
+        public = public and not getattr(node, "name", "").startswith("_")
         if isinstance(node, ast.ClassDef):
-            yield from _own("class", node)
-            pending.extend((child, True) for child in node.body)
+            yield from _own("class", public, node)
+            pending.extend((child, True, public) for child in node.body)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from _own(_kind(node, in_class), node)
+            yield from _own(_kind(node, in_class), public, node)
         elif isinstance(node, ast.If | ast.Try):
-            pending.extend((child, in_class) for child in node.body)
-        elif isinstance(node, ast.Expr):
-            yield from _added(node.value)
+            pending.extend((child, in_class, public) for child in node.body)
+        elif isinstance(node, ast.Assign | ast.Expr):
+            yield from (("compiled", True, text) for text in _added(node.value))
 
 
 def _own(
-    kind: Kind, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
-) -> list[tuple[Kind, str]]:
+    kind: Kind, public: bool, node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+) -> Iterator[tuple[Kind, bool, str]]:
     text = ast.get_docstring(node)
-    return [(kind, text)] if text else []
+    if text:
+        yield kind, public, text
 
 
 def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef, in_class: bool) -> Kind:
@@ -96,11 +99,11 @@ def _kind(node: ast.FunctionDef | ast.AsyncFunctionDef, in_class: bool) -> Kind:
     return "property" if names & PROPERTIES else "method"
 
 
-def _added(call: ast.expr) -> Iterator[tuple[Kind, str]]:
+def _added(call: ast.expr) -> Iterator[str]:
     """What is given to compiled objects: `add_newdoc("numpy", "where", "...")`, `add_docstr(torch.abs, "...")`."""
     if isinstance(call, ast.Call) and ast.unparse(call.func).rpartition(".")[2] in ADDERS and call.args:
         last = call.args[-1]
-        parts = last.elts if isinstance(last, ast.Tuple | ast.List) else [last]
-        for part in parts:
-            if isinstance(part, ast.Constant) and isinstance(part.value, str) and "\n" in part.value:
-                yield "compiled", inspect.cleandoc(part.value)
+        for part in last.elts if isinstance(last, ast.Tuple | ast.List) else [last]:
+            for each in ast.walk(part):  # the string itself, or the string of a `"...".format(...)`
+                if isinstance(each, ast.Constant) and isinstance(each.value, str) and "\n" in each.value:
+                    yield inspect.cleandoc(each.value)

@@ -17,6 +17,12 @@ LIBRARIES = """
 TYPES = """
     ndarray ndarrays array_like array-like dataframe dataframes tensor tensors ufunc ufuncs dtype dtypes
 """
+JARGON = """
+    autograd fsdp ddp dtensor dtensors pytree pytrees kineto cupti cuspy nvshmem torchelastic mtia xpu inductor dynamo
+    groupby ewm styler datetimelike datetime-like datetimetz rcparams mathtext gridspec ticklabel ticklabels bbox bboxes
+    vmin vmax linestyle fontsize facecolor edgecolor dbapi db-api endog exog loadtxt genfromtxt savetxt astype nbunch
+    ebunch coef intercept gh
+"""
 CAPITALISED_TYPES = """
     Series Index Indexes Timestamp Timestamps Timedelta Timedeltas Period Periods Interval Intervals Categorical
     Categoricals Axes Axis Figure Figures Artist Artists Bbox Module Modules Parameter Storage Bunch Estimator
@@ -50,7 +56,7 @@ def _any_of(words: str, flags: int = 0) -> re.Pattern[str]:
 
 
 _LIBRARY, _TYPE = _any_of(LIBRARIES, re.IGNORECASE), _any_of(TYPES, re.IGNORECASE)
-_CAPITALISED = _any_of(CAPITALISED_TYPES)
+_CAPITALISED, _JARGON = _any_of(CAPITALISED_TYPES), _any_of(JARGON, re.IGNORECASE)
 _REPEATED = re.compile(r"\b(object|name|library)(?:[\s,/]+(?:or |and )?\1\b)+")
 
 
@@ -76,13 +82,19 @@ def first_paragraph(docstring: str) -> str:
 def masked(text: str) -> str:
     """The text with links, code, type names and names of libraries replaced by neutral words."""
     text = _LINK.sub(lambda found: found[1] or " ", _MATHS.sub(" ", text))
-    text = _LITERAL.sub(NAME, _ROLE.sub(NAME, text))
+    text = _LITERAL.sub(_word_or_name, _ROLE.sub(NAME, text))
     text = _LIBRARY.sub(LIBRARY, text.replace("*", ""))
-    text = _VERSION.sub(" ", _IDENTIFIER.sub(NAME, text))
+    text = _VERSION.sub(" ", _JARGON.sub(NAME, _IDENTIFIER.sub(NAME, text)))
     text = _CAPITALISED.sub(THING, _TYPE.sub(THING, text))
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()
     text = re.sub(r"\s+([,.;:)])", r"\1", " ".join(text.replace("`", "").split()))
     return _REPEATED.sub(r"\1", text).strip(" :;-")
+
+
+def _word_or_name(literal: re.Match[str]) -> str:
+    """What stands in backticks, where it is a plain word as the name of an argument often is."""
+    content = literal[0].strip("` ")
+    return content if content.isalpha() and content.islower() else NAME
 
 
 def _plain(lines: Iterable[str]) -> list[str]:

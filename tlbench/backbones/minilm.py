@@ -37,8 +37,13 @@ class AllMiniLM(TextBackbone):
         super().__init__(files.model(), files.tokens(None), text_pooling.found(files.find, where=self.name))
 
 
+def installed() -> bool:
+    """Is the package there? Nothing of it is imported."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
 def folder() -> Path:
-    """Where the package keeps the network; nothing of it is imported. Raises TlbenchError where it is not installed."""
+    """Where the package keeps the network. Raises TlbenchError where it is not installed."""
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise TlbenchError("all_minilm_l6_v2 comes with an optional package; install it: pip install 'tlbench[text]'")

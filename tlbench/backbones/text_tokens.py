@@ -21,7 +21,7 @@ class Tokens:
         self.tokenizer, self.length, self.lower = tokenizer, length, lower
 
     def __call__(self, texts: Sequence[str] | np.ndarray) -> np.ndarray:
-        """int32 [m, length]: token ids with the special ones, then END. Longer texts are cut; "" has special ones only."""
+        """int32 [m, length]: token ids with the special ones, then END; longer texts are cut, "" is those alone."""
         out = np.full((len(texts), self.length), END, dtype=np.int32)
         for start in range(0, len(texts), ROWS):
             part = [str(text).lower() if self.lower else str(text) for text in texts[start : start + ROWS]]

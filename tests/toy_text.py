@@ -36,7 +36,7 @@ FAMILIES = {
     "electra": ("ElectraConfig", SHAPE | {"embedding_size": 16, "max_position_embeddings": 64}),
     "modernbert": ("ModernBertConfig", SHAPE | {"local_attention": 8, "global_attn_every_n_layers": 2}),
 }
-ORDER = {  # places of padding and other special tokens in the vocabulary: RoBERTa and MPNet count positions from padding
+ORDER = {  # of special tokens in the vocabulary; RoBERTa and MPNet count positions from the one of padding
     "roberta": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
     "mpnet": ("[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"),
 }

@@ -24,7 +24,7 @@ from tlbench.task import Task
 
 @register.strategy
 class Lora(GradientStrategy):
-    """Low-rank side branches on every layer of the blocks (Hu et al. 2021).
+    """Low-rank side branches on every linear layer and ungrouped convolution of the blocks (Hu et al. 2021).
 
     Rank 8 and alpha 16, on all layers rather than on queries and values alone, as Dettmers et al. 2023 (figure 2)
     found best; the branch form x W + (x A) B is never merged while training.

@@ -62,6 +62,15 @@ class LowRank(nn.Module):
         inner = F.conv2d(x, self.down, None, self.layer.stride, self.layer.padding, self.layer.dilation)
         return self.layer(x) + self.scale * F.conv2d(inner, self.up)
 
+    @property
+    def weight(self) -> Tensor:
+        """Layer and branch as one matrix, for blocks that read a layer's weight instead of calling it."""
+        return self.layer.weight + self.scale * (self.up.flatten(1) @ self.down.flatten(1)).view_as(self.layer.weight)
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.layer.bias
+
 
 class Bottleneck(nn.Module):
     """A frozen block followed by a trained residual bottleneck (Houlsby et al. 2019, figure 2).
@@ -118,11 +127,19 @@ def fresh(scratch: nn.Module) -> nn.Module:
 
 
 def layers(root: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Linear | nn.Conv2d]]:
-    """(parent, name, layer) of every linear layer and ungrouped convolution below `root`."""
+    """(parent, name, layer) of every linear layer and ungrouped convolution below `root`.
+
+    Left out are depthwise and other grouped convolutions, which have no low rank to speak of, and those that pad by
+    the size of their input, as a few layers of networks that came from TensorFlow do.
+    """
     for parent in list(root.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.Linear) or (isinstance(child, nn.Conv2d) and child.groups == 1):
+            if isinstance(child, nn.Linear) or (isinstance(child, nn.Conv2d) and _plain(child)):
                 yield parent, name, child
+
+
+def _plain(convolution: nn.Conv2d) -> bool:
+    return convolution.groups == 1 and not type(convolution).__name__.endswith("Same")  # timm's Conv2dSame
 
 
 def blocks_of(tail: nn.Module) -> nn.ModuleList:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from tlbench import cli
@@ -31,9 +36,9 @@ effort = { trials = 1, steps = 2, batch_size = 4, folds = "lite" }
 CARD = Card("remote", "image", 3, "Coloured noise.", "procedural", "noise", "made here", "none")
 # Loaded by every Python process started with its folder on PYTHONPATH: any word to the network is noted and refused.
 NO_NETWORK = """
-import pathlib, socket
+import pathlib, socket, traceback
 def refuse(*args, **kwargs):
-    pathlib.Path(__file__).with_name("asked").write_text(repr(args))
+    pathlib.Path(__file__).with_name("asked").write_text("".join(traceback.format_stack()))
     raise OSError("this test has no network")
 class Socket(socket.socket):
     def connect(self, address):
@@ -101,11 +106,20 @@ def test_a_run_after_a_fetch_makes_nothing_again(remote: Remote, tmp_path: Path)
     assert plan.exit_code == 0 and "2 cells to run" in plan.output and remote.downloads == 1
 
 
-def test_a_damaged_file_is_found_and_made_again(remote: Remote, tmp_path: Path) -> None:
+@pytest.mark.parametrize("part", ["pool_x", "test_y"])
+def test_a_damaged_byte_is_found_even_where_a_run_does_not_look(
+    remote: Remote, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    monkeypatch.setattr("tlbench.datasets.cache.WHOLE_UP_TO", 100)  # of larger files a run reads only some pieces
+    monkeypatch.setattr("tlbench.datasets.cache.BLOCK", 1)
     typed("fetch", suite(tmp_path))
-    (file,) = (tmp_path / "cache" / "datasets").glob("remote-*/pool_y.npy")
-    file.write_bytes(file.read_bytes()[:-1] + b"\x07")
-    assert typed("fetch", suite(tmp_path)).exit_code == 0 and remote.downloads == 2
+    (file,) = (tmp_path / "cache" / "datasets").glob(f"remote-*/{part}.npy")
+    damaged = bytearray(file.read_bytes())
+    damaged[-2] ^= 1
+    file.write_bytes(damaged)
+    again = typed("fetch", suite(tmp_path))
+    assert again.exit_code == 0 and f"was damaged ({file}" in again.output
+    assert remote.downloads == 2 and "was here" in typed("fetch", suite(tmp_path)).output
 
 
 def test_every_problem_is_told_at_the_end_and_the_rest_is_fetched(remote: Remote, tmp_path: Path) -> None:
@@ -153,22 +167,83 @@ def test_it_says_how_to_use_what_was_fetched_elsewhere(
 
 
 def test_a_run_after_a_fetch_asks_nothing_of_the_network(tmp_path: Path) -> None:
-    import timm
-    import torch
-
-    weights = tmp_path / "w.pth"
+    weights, data = tmp_path / "w.pth", tmp_path / "pictures"
     torch.save(timm.create_model("resnet10t", pretrained=False).state_dict(), weights)
-    (tmp_path / "sitecustomize.py").write_text(NO_NETWORK)
-    environment = os.environ | {"PYTHONPATH": str(tmp_path), "TLBENCH_CACHE": str(tmp_path / "cache")}
-    file = suite(tmp_path, "count", f"timm:resnet10t@{weights}")
-
-    def command(*words: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, *words], env=environment, capture_output=True, text=True)
-
-    assert "has no network" in command("-c", "import socket; socket.create_connection(('localhost', 9))").stderr
-    (tmp_path / "asked").unlink()
-    fetch = command("-m", "tlbench", "fetch", file)
-    assert fetch.returncode == 0, fetch.stdout + fetch.stderr
-    run = command("-m", "tlbench", "run", file, "--workers", "1", "--results", str(tmp_path / "results"))
-    assert run.returncode == 0 and "2 done" in run.stdout, run.stdout + run.stderr
+    for split, x, y in (("train", arrays().pool_x, arrays().pool_y), ("test", arrays().test_x, arrays().test_y)):
+        pictures(data / split, x, y)
+    in_hub(tmp_path, "timm/test_resnet.r160_in1k", image_network)
+    file = suite(tmp_path, f"folder:{data}", f'timm:resnet10t@{weights}", "timm:test_resnet.r160_in1k')
+    done = without_network(tmp_path, file, offline=False)
+    assert done.returncode == 0 and "4 done" in done.stdout, done.stdout + done.stderr
     assert not (tmp_path / "asked").exists()
+
+
+def test_offline_a_run_reads_a_text_network_from_the_hubs_cache(tmp_path: Path) -> None:
+    rows = [f"{word} number {i},{word}" for word in ("cold", "warm") for i in range(40)]
+    (tmp_path / "texts.csv").write_text("\n".join(["text,label", *rows]))
+    in_hub(tmp_path, "someone/tiny", text_network)
+    done = without_network(tmp_path, suite(tmp_path, f"folder:{tmp_path}/texts.csv", "hf:someone/tiny"), offline=True)
+    assert done.returncode == 0 and "2 done" in done.stdout, done.stdout + done.stderr
+    assert not (tmp_path / "asked").exists()
+
+
+def test_the_guard_of_these_tests_sees_who_asks(tmp_path: Path) -> None:
+    asked = guarded(tmp_path, "import socket; socket.create_connection(('localhost', 9))", offline=False)
+    assert "has no network" in asked.stderr and (tmp_path / "asked").exists()
+
+
+def without_network(folder: Path, file: str, *, offline: bool) -> subprocess.CompletedProcess[str]:
+    """Fetches and runs a suite in a process, and workers, that are refused any word to the network."""
+    run = ["run", file, "--workers", "1", "--results", str(folder / "results")]
+    return guarded(folder, f"from test_fetch import commands; commands({['fetch', file]}, {run})", offline=offline)
+
+
+def commands(*lines: list[str]) -> None:
+    for words in lines:
+        try:
+            cli.app(words)
+        except SystemExit as end:
+            if end.code:
+                raise
+
+
+def guarded(folder: Path, code: str, *, offline: bool) -> subprocess.CompletedProcess[str]:
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    environment = os.environ | {
+        "PYTHONPATH": os.pathsep.join([str(folder), str(Path(__file__).parent)]),
+        "TLBENCH_CACHE": str(folder / "cache"),
+        "HF_HOME": str(folder / "hf"),
+        "HF_HUB_OFFLINE": str(int(offline)),
+    }
+    return subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+
+
+def in_hub(folder: Path, repository: str, write: Callable[[Path], None]) -> None:
+    """Puts files where the Hugging Face hub keeps what it has downloaded."""
+    home = folder / "hf" / "hub" / f"models--{repository.replace('/', '--')}"
+    snapshot = home / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    (home / "refs").mkdir()
+    (home / "refs" / "main").write_text("0" * 40)
+    write(snapshot)
+
+
+def image_network(folder: Path) -> None:
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), folder / "model.safetensors")
+
+
+def text_network(folder: Path) -> None:
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "cold", "warm", "number", *map(str, range(40))]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    BertModel(BertConfig(vocab_size=len(words), max_position_embeddings=32, **small)).save_pretrained(folder)
+
+
+def pictures(folder: Path, x: np.ndarray, y: np.ndarray) -> None:
+    for i, (image, label) in enumerate(zip(x, y, strict=True)):
+        place = folder / str(label)
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(place / f"{i}.png")

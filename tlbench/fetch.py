@@ -11,9 +11,8 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from tlbench import backbones
-from tlbench.datasets import base
-from tlbench.runner import cache
+from tlbench import backbones, runner
+from tlbench.datasets import base, cache
 from tlbench.suite import Suite, typed
 from tlbench.types import TlbenchError
 
@@ -74,12 +73,14 @@ def _needed(suite: Suite) -> Iterator[tuple[Literal["dataset", "backbone"], str]
 
 def _dataset(name: str) -> tuple[str, np.ndarray]:
     """What there is to say of a dataset, and one example of it. Raises TlbenchError."""
-    root = cache()
-    folders = root / "datasets"
+    folders = runner.cache() / "datasets"
     before = {path.name for path in folders.iterdir()} if folders.is_dir() else set()
-    loaded = base.load(name, root)
+    loaded = base.load(name, runner.cache())
+    origin = "made now"
+    if loaded.folder.name in before:
+        loaded, origin = _verified(name, loaded)
     facts = [
-        "was here" if loaded.folder.name in before else "made now",
+        origin,
         f"{len(loaded.pool_y):,} + {len(loaded.test_x):,} examples of {len(loaded.class_names)} classes",
         *([f"{loaded.duplicates_removed:,} copies removed"] if loaded.duplicates_removed else []),
         *(f"{count:,} left out ({reason})" for reason, count in loaded.excluded.items()),
@@ -87,6 +88,16 @@ def _dataset(name: str) -> tuple[str, np.ndarray]:
         f"sha256 {loaded.fingerprint[:12]}",
     ]
     return ", ".join(facts), np.array(loaded.pool_x[:1])
+
+
+def _verified(name: str, loaded: base.Loaded) -> tuple[base.Loaded, str]:
+    """The dataset once every byte of it, test labels included, is what was written; made again where it is not."""
+    try:
+        cache.verify(loaded.folder)
+        return loaded, "was here"
+    except (cache.Damaged, FileNotFoundError) as damage:
+        cache.remove(loaded.folder)
+        return base.load(name, runner.cache()), f"was damaged ({damage}) and is made again"
 
 
 def _backbone(name: str, example: np.ndarray | None) -> str:
@@ -118,7 +129,7 @@ def _elsewhere(suite: Suite) -> list[str]:
     cached = {variable: _home(variable, folder) for variable, folder in HOMES.items()}
     return [
         "on a machine without a network, with the same versions of all packages, share or copy these folders:",
-        f"  export TLBENCH_CACHE={cache().resolve()}",
+        f"  export TLBENCH_CACHE={runner.cache().resolve()}",
         *(f"  export {variable}={path}" for variable, path in cached.items() if path.is_dir()),
         "  export HF_HUB_OFFLINE=1",
         f"  tlbench run {typed(suite)}",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import urlparse
+from urllib.request import Request, urlopen
 
 import torch
 from torch import Tensor, nn
@@ -92,14 +94,13 @@ def from_hub(reference: str, repository: str, files: Sequence[str]) -> Path:
 
     Raises TlbenchError, within seconds, where there is no network or no such file.
     """
-    from huggingface_hub import hf_hub_download
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
     for name in files:
-        try:
-            return Path(hf_hub_download(repository, name, local_files_only=True))
-        except LocalEntryNotFoundError:
-            continue
+        cached = try_to_load_from_cache(repository, name)  # unlike a download of local files only, it asks no server
+        if isinstance(cached, str):
+            return Path(cached)
     for name in files:
         try:
             return Path(hf_hub_download(repository, name, etag_timeout=SECONDS))
@@ -113,6 +114,24 @@ def from_hub(reference: str, repository: str, files: Sequence[str]) -> Path:
         f"{reference!r}: the repository {repository!r} holds no safetensors ({', '.join(files)}), and pickled weights "
         f"are not downloaded; convert them to safetensors and write {reference}@FILE"
     )
+
+
+def from_url(reference: str, url: str) -> Path:
+    """The file at an address, from torch's cache, else downloaded and checked against the sha256 in its name.
+
+    Raises TlbenchError, within seconds, where there is no network.
+    """
+    file = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
+    if file.is_file():
+        return file
+    try:
+        with urlopen(Request(url, method="HEAD"), timeout=SECONDS):  # torch's own download waits for minutes
+            file.parent.mkdir(parents=True, exist_ok=True)
+        digest = torch.hub.HASH_REGEX.search(file.name)
+        torch.hub.download_url_to_file(url, str(file), digest and digest.group(1), progress=False)
+    except (OSError, RuntimeError) as error:
+        raise TlbenchError(unreachable(reference, error)) from error
+    return file
 
 
 def unreachable(reference: str, error: BaseException) -> str:

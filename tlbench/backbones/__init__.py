@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tlbench.backbones import glyph, minilm, timm, transformers
+from tlbench.backbones import glyph, minilm, timm, torchvision, transformers
 from tlbench.backbones.base import Backbone, Named, Pixels, Trunk
 from tlbench.registry import BACKBONES
 
-__all__ = ["Backbone", "Named", "Pixels", "Trunk", "get", "glyph", "minilm", "timm", "transformers"]
+__all__ = ["Backbone", "Named", "Pixels", "Trunk", "get", "glyph", "minilm", "timm", "torchvision", "transformers"]
 
 
 def get(reference: str) -> Backbone:

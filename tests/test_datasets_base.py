@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tlbench.datasets import base, duplicates, holdout
+from tlbench.datasets import base, cache, duplicates, holdout, versions
 from tlbench.registry import DATASETS, Dataset
 from tlbench.types import Arrays, Card, TlbenchError
 
@@ -93,7 +93,7 @@ def test_an_empty_text_is_refused_with_its_place() -> None:
 def test_a_class_that_consists_of_copies_is_refused() -> None:
     x = images(20)
     x[1::2] = images(10, seed=1)
-    with pytest.raises(TlbenchError, match="no pool example of class 'b'"):
+    with pytest.raises(TlbenchError, match=r"no pool example of class 'b' \(left out: copy of a test example: 10\)"):
         base.prepared(arrays(pool_x=x), card())
 
 
@@ -191,6 +191,61 @@ def test_a_damaged_cache_is_said_and_made_again(
     assert victim in caplog.text
 
 
+def test_of_a_large_file_the_size_and_a_sample_are_compared_and_all_on_demand(
+    toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cache, "WHOLE_UP_TO", 1000)
+    monkeypatch.setattr(cache, "BLOCK", 50)
+    loaded = base.load("toy", tmp_path)
+    file = loaded.folder / "pool_x.npy"
+    written = file.read_bytes()
+    base.verify(loaded)
+    for damage in (written[:-1], written + b"x", b"x" + written[1:], written[:-1] + bytes([written[-1] ^ 1])):
+        file.write_bytes(damage)
+        with pytest.raises(cache.Damaged, match=r"pool_x\.npy"):
+            cache.read(loaded.folder, "pool_x")
+    between = bytearray(written)
+    between[500] ^= 1
+    file.write_bytes(between)
+    assert cache.read(loaded.folder, "pool_x") is not None
+    with pytest.raises(TlbenchError, match=r"pool_x\.npy: its checksum differs.*; delete .* and run again"):
+        base.verify(loaded)
+
+
+def test_what_a_process_that_died_left_is_removed(toy: Dataset, tmp_path: Path) -> None:
+    folder = base.load("toy", tmp_path).folder
+    cache.remove(folder)
+    left = folder.parent / f".{folder.name}-died"
+    left.mkdir()
+    (left / "pool.npy").write_bytes(b"gigabytes")
+    assert base.load("toy", tmp_path).folder == folder
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
+
+
+def test_files_are_decoded_again_when_they_or_what_reads_them_change_and_not_for_other_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home = tmp_path / "datasets"
+    home.mkdir()
+    for name in ("versions", "pictures", "holdout", "duplicates", "folder", "folder_table", "mini"):
+        (home / f"{name}.py").write_text(f"# {name}")
+    monkeypatch.setattr(versions, "__file__", str(home / "versions.py"))
+    states = ["one"]
+    drawn, read = Dataset(card(), toy_arrays), Dataset(card(), toy_arrays, state=lambda: states[0])
+    read.__module__ = "tlbench.datasets.folder"
+    first = versions.maker_version(drawn), versions.maker_version(read)
+    (home / "mini.py").write_text("# changed")
+    assert versions.maker_version(drawn) != first[0]
+    assert versions.maker_version(read) == first[1]
+    seen = {first[1]}
+    for name in ("pictures", "folder_table"):
+        (home / f"{name}.py").write_text("# changed")
+        seen.add(versions.maker_version(read))
+    states[0] = "two"
+    seen.add(versions.maker_version(read))
+    assert len(seen) == 4
+
+
 def test_loading_needs_no_test_labels_and_reading_them_mends_them(
     toy: Dataset, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -200,6 +255,18 @@ def test_loading_needs_no_test_labels_and_reading_them_mends_them(
         assert not caplog.text
         assert np.array_equal(base.sealed_labels(loaded), np.arange(10) % 2)
     assert "test_y.npy: it is missing" in caplog.text
+
+
+def test_inputs_are_read_without_labels_and_their_loss_is_said(toy: Dataset, tmp_path: Path) -> None:
+    folder = base.load("toy", tmp_path).folder
+    for labels in ("pool_y.npy", "test_y.npy"):
+        (folder / labels).unlink()
+    pool = base.read_inputs(folder, "pool")
+    assert isinstance(pool, np.memmap)
+    assert np.array_equal(pool, images(20))
+    cache.remove(folder)
+    with pytest.raises(TlbenchError, match="gone or damaged .*; run again"):
+        base.read_inputs(folder, "test")
 
 
 def test_a_function_that_fails_is_named(toy: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +309,7 @@ def test_a_sealed_process_reaches_no_labels(tmp_path: Path) -> None:
     code = """
         import sys, tlbench.datasets
         from pathlib import Path
-        from tlbench.datasets.base import load, seal, sealed_labels
+        from tlbench.datasets.base import load, read_inputs, seal, sealed_labels, verify
         from tlbench.registry import DATASETS
         from tlbench.types import TlbenchError
         loaded = load("symmetry", sys.argv[1])
@@ -255,6 +322,8 @@ def test_a_sealed_process_reaches_no_labels(tmp_path: Path) -> None:
             lambda: open(loaded.folder / "test_y.npy", "rb"),
             lambda: (loaded.folder / "pool_y.npy").read_bytes(),
             lambda: (Path(sys.argv[1]) / "link.npy").read_bytes(),
+            lambda: verify(loaded),
+            lambda: DATASETS["torchvision:MNIST"].make(Path(sys.argv[1])),
         ]
         for attempt in attempts:
             try:
@@ -262,7 +331,7 @@ def test_a_sealed_process_reaches_no_labels(tmp_path: Path) -> None:
             except TlbenchError as error:
                 assert "test labels are sealed" in str(error)
                 print("refused")
-        print(loaded.pool_x.shape, (loaded.folder / "manifest.json").exists())
+        print(loaded.pool_x.shape, read_inputs(loaded.folder, "test").shape)
     """
     out, err = run_python(code, str(tmp_path)).communicate(timeout=60)
-    assert out == "refused\n" * 6 + "(720, 32, 32, 3) True\n", err
+    assert out == "refused\n" * 8 + "(720, 32, 32, 3) (500, 32, 32, 3)\n", err

@@ -152,6 +152,14 @@ def test_a_table_of_texts_is_a_text_dataset(load, tmp_path: Path) -> None:
     assert base.read_inputs(data.folder, "test").tolist() == data.test_x.tolist()
 
 
+@pytest.mark.parametrize("place", [1, 2])
+def test_a_text_with_an_unquoted_comma_is_never_cut_in_silence(tmp_path: Path, place: int) -> None:
+    lines = ["label,text", "good,one", "bad,two"]
+    lines[place] += ", and more"
+    with pytest.raises(TlbenchError, match="more cells than its first line|cannot be read: .*saw 3"):
+        folder_table.listed(table(tmp_path / "t.csv", "\n".join(lines)), {})
+
+
 def test_groups_stay_together_when_the_test_part_is_chosen(load, tmp_path: Path) -> None:
     rows = [f"{c},text {c} {g} {i},patient {g}" for g in range(30) for c in "ab" for i in range(3)]
     path = table(tmp_path / "visits.csv", "\n".join(["label,text,group", *rows]))
@@ -180,6 +188,7 @@ def test_groups_stay_together_when_the_test_part_is_chosen(load, tmp_path: Path)
         ("two.csv", r"the label column may be 'label', 'class'; write \?label=NAME"),
         ("both.csv", r"could hold images or texts; write .*\?file=file or \?text=text"),
         ("two.csv?label=klass", "unknown column 'klass'; did you mean 'class'"),
+        ("texts.csv?size=32", "size and flip are for images, and texts.csv has texts"),
         ("latin.csv", "cannot be read: .*; save it as CSV in UTF-8"),
         ("empty.csv", "cannot be read: "),
     ],
@@ -190,6 +199,7 @@ def test_a_wrong_reference_is_refused_at_opening(tmp_path: Path, reference: str,
     table(tmp_path / "nofile.csv", "where,label\n")
     table(tmp_path / "two.csv", "file,label,class\n")
     table(tmp_path / "both.csv", "file,text,label\n")
+    table(tmp_path / "texts.csv", "text,label\n")
     table(tmp_path / "empty.csv", "")
     (tmp_path / "latin.csv").write_bytes("file,läbel\n".encode("latin-1"))
     with pytest.raises(TlbenchError, match=message):

@@ -25,7 +25,7 @@ from tlbench.datasets.versions import maker_version
 from tlbench.registry import DATASETS, Dataset
 from tlbench.types import Arrays, Card, TlbenchError, sha256
 
-__all__ = ["Loaded", "fingerprint", "load", "prepared", "read_inputs", "seal", "sealed", "sealed_labels"]
+__all__ = ["Loaded", "fingerprint", "load", "prepared", "read_inputs", "seal", "sealed", "sealed_labels", "verify"]
 
 log = logging.getLogger("tlbench")
 
@@ -86,6 +86,18 @@ def read_inputs(folder: Path, part: Literal["pool", "test"]) -> np.ndarray:
     return inputs
 
 
+def verify(loaded: Loaded) -> None:
+    """Reads all files of a loaded dataset whole, where `load` compares the size and some pieces of the large ones.
+
+    Raises TlbenchError when one is not as it was written, and in a sealed process.
+    """
+    refuse_when_sealed(f"verifying {loaded.card.name!r}")
+    try:
+        cache.verify(loaded.folder)
+    except (cache.Damaged, OSError) as damage:
+        refuse(loaded.card, f"its cache is damaged ({damage}); delete {loaded.folder} and run again")
+
+
 def sealed_labels(loaded: Loaded) -> np.ndarray:
     """Test labels [m] int64; for the scorer alone. Raises TlbenchError in a sealed process or when they are damaged."""
     refuse_when_sealed(f"reading the test labels of {loaded.card.name!r}")
@@ -119,7 +131,8 @@ def prepared(arrays: Arrays, card: Card, place: Path | None = None) -> tuple[Arr
     removed = int(np.sum(~fresh))
     if removed:
         arrays = _of_pool(arrays, fresh)
-    check_every_class(arrays.pool_y, arrays.class_names, card)
+    lost = {**(arrays.excluded or {}), "copy of a test example": removed}
+    check_every_class(arrays.pool_y, arrays.class_names, card, lost)
     return arrays, removed
 
 

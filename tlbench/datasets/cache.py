@@ -146,7 +146,10 @@ def _array(folder: Path, name: str, files: dict[str, dict[str, Any]]) -> np.ndar
         raise Damaged(f"{path}: it has {path.stat().st_size} bytes, not {noted['bytes']}")
     if _sample(path) != noted["sample"]:
         raise Damaged(f"{path}: its checksum differs")
-    array = np.load(path, mmap_mode="r" if path.stem.endswith("_x") else None, allow_pickle=False)
+    try:
+        array = np.load(path, mmap_mode="r" if path.stem.endswith("_x") else None, allow_pickle=False)
+    except ValueError as error:
+        raise Damaged(f"{path}: {error}") from error
     array.flags.writeable = False
     return array
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -28,12 +29,16 @@ def checked(arrays: Arrays, card: Card) -> Arrays:
     return Arrays(pool_x, pool_y, test_x, test_y, names, groups, arrays.excluded)
 
 
-def check_every_class(pool_y: np.ndarray, names: tuple[str, ...], card: Card) -> None:
-    """Raises TlbenchError that names the classes without a pool example."""
+def check_every_class(
+    pool_y: np.ndarray, names: tuple[str, ...], card: Card, lost: Mapping[str, int] | None = None
+) -> None:
+    """Raises TlbenchError that names the classes without a pool example, and what was left out, by reason."""
     missing = [names[label] for label in np.flatnonzero(np.bincount(pool_y, minlength=len(names)) == 0)]
     if missing:
         shown = ", ".join(map(repr, missing[:5])) + (" ..." if len(missing) > 5 else "")
-        refuse(card, f"no pool example of class {shown}; remove the class or add examples")
+        left_out = ", ".join(f"{reason}: {count}" for reason, count in (lost or {}).items() if count)
+        why = f" (left out: {left_out})" if left_out else ""
+        refuse(card, f"no pool example of class {shown}{why}; remove the class or add examples")
 
 
 def refuse(card: Card, problem: str) -> NoReturn:

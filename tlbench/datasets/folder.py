@@ -15,6 +15,7 @@ from tlbench.datasets import folder_listing, folder_table, options
 from tlbench.datasets.folder_listing import Listed, stamps
 from tlbench.datasets.holdout import SEEN_ONCE, held_out, seen_once
 from tlbench.datasets.pictures import Pictures
+from tlbench.datasets.seals import refuse_when_sealed
 from tlbench.registry import Dataset, register
 from tlbench.types import Arrays, Card, Modality, TlbenchError, sha256
 
@@ -37,6 +38,8 @@ def opened(reference: str) -> tuple[str, Dataset]:
     _check_there(reference, path)
     options.side(reference, given)
     modality: Modality = folder_table.columns(path, given).modality if is_table else "image"
+    if modality == "text" and set(given) & set(OF_FOLDERS):
+        raise TlbenchError(f"{reference!r}: {' and '.join(OF_FOLDERS)} are for images, and {path.name} has texts")
     name = options.named(f"{PREFIX}{path.name}", given)
     card = Card(
         name=name,
@@ -51,6 +54,7 @@ def opened(reference: str) -> tuple[str, Dataset]:
     )
 
     def arrays(root: Path) -> Arrays:
+        refuse_when_sealed(f"reading {name!r}")
         return arrays_of(_listed(path, given), size=options.side(reference, given))
 
     return name, Dataset(card, arrays, state=lambda: _state(path, given))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -147,7 +148,15 @@ def _frame(table: Path, rows: int | None = None) -> Any:
         with table.open(encoding="utf-8-sig") as file:
             head = file.readline()
         mark = "\t" if table.suffix.lower() == ".tsv" else max(",;\t", key=head.count)
-        return pd.read_csv(table, sep=mark, dtype=str, na_filter=False, encoding="utf-8-sig", nrows=rows)
+        with warnings.catch_warnings():
+            # A first row with more cells than the head would otherwise shift or lose cells without a word.
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(
+                table, sep=mark, dtype=str, na_filter=False, encoding="utf-8-sig", nrows=rows, index_col=False
+            )
+    except pd.errors.ParserWarning as error:
+        problem = f"the table {table} has rows with more cells than its first line; put texts with {mark!r} in quotes"
+        raise TlbenchError(problem) from error
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise TlbenchError(f"the table {table} cannot be read: {error}; save it as CSV in UTF-8") from error
 

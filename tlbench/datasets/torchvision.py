@@ -16,6 +16,7 @@ import numpy as np
 from tlbench.datasets import options
 from tlbench.datasets.holdout import held_out
 from tlbench.datasets.pictures import Pictures
+from tlbench.datasets.seals import refuse_when_sealed
 from tlbench.datasets.torchvision_table import TABLE, Entry, Part
 from tlbench.registry import Dataset, register, unknown
 from tlbench.types import Arrays, Card, TlbenchError, sha256
@@ -58,6 +59,7 @@ def opened(reference: str) -> tuple[str, Dataset]:
     )
 
     def arrays(root: Path) -> Arrays:
+        refuse_when_sealed(f"reading {called!r}")
         return _arrays(name, entry, root / "downloads" / name, size or entry.size)
 
     return called, Dataset(card, arrays, state=lambda: sha256([name, entry.pool, entry.test, size or entry.size]))

@@ -19,10 +19,11 @@ from pebble import ProcessExpired, ProcessPool
 from tlbench import contract_watch
 from tlbench.contract_words import LABELS, Finding, report
 from tlbench.registry import STRATEGIES, load_plugin, unknown
-from tlbench.types import TlbenchError
+from tlbench.types import TaskShape, TlbenchError
 
 __all__ = ["Finding", "check", "new_strategy", "ok", "report"]
 
+IMAGES, TEXTS = TaskShape(64, 4, "image"), TaskShape(64, 4, "text")
 FIRST, LAST = ("entry", "shapes"), "labels"  # where one of the first is broken, the others would only say so again
 
 TEMPLATE = '''\
@@ -52,9 +53,10 @@ class {title}(GradientStrategy):
 '''
 
 
-def check(plugin: str | Path, *, backbone: str = "glyph_vit", seconds: float = 60.0) -> list[Finding]:
+def check(plugin: str | Path, *, backbone: str = "", seconds: float = 60.0) -> list[Finding]:
     """One finding for each law and strategy of a plug-in (a file, a module's name, or a known strategy's name).
 
+    It is tried on `backbone`; unless one is named, on glyph_vit, and where it skips images on a tiny text network.
     `seconds` is what one strategy may take. What cannot be loaded, reaches for labels or never ends is a finding too.
     """
     plugin = str(plugin)
@@ -180,9 +182,12 @@ def _judged(law: str, plugin: str, name: str, backbone: str) -> Finding:
 
 @functools.cache
 def _toy(plugin: str, name: str, backbone: str) -> Any:
-    from tlbench import backbones
+    from tlbench import backbones, contract_text
     from tlbench.contract_toy import Toy
 
     if name not in STRATEGIES:
         load_plugin(plugin)  # in a process that took the place of one that ended
-    return Toy(STRATEGIES[name], backbones.get(backbone))
+    make = STRATEGIES[name]
+    if not backbone and make().skip(IMAGES) and not make().skip(TEXTS):
+        return Toy(make, contract_text.network())
+    return Toy(make, backbones.get(backbone or "glyph_vit"))

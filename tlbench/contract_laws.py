@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tlbench import contract_compare as compare
 from tlbench import contract_watch, rng, space
-from tlbench.contract_toy import CLASSES, SHAPE, TRAIN_ROWS, Toy
+from tlbench.contract_toy import CLASSES, TRAIN_ROWS, Toy
 from tlbench.contract_words import LABELS, Broken, Finding, Note, translated
 from tlbench.engine import Lane, Pack
 from tlbench.strategies.base import Strategy
@@ -50,9 +50,9 @@ def entry(toy: Toy) -> str:
     strategy = cls()
     if cls.step is not Strategy.step and not cls.trains:
         raise Broken("`step` is written but never called: set `trains = True`")
-    reason = strategy.skip(SHAPE)
+    reason = strategy.skip(toy.shape)
     if reason is not None:
-        raise Broken(f"it skips the task of the check ({SHAPE}), so nothing can be checked: {reason}")
+        raise Broken(f"it skips the task of the check ({toy.shape}), so nothing can be checked: {reason}")
     for hp in toy.corners():
         toy.network(hp)
     return ""
@@ -167,7 +167,7 @@ def corners(toy: Toy) -> str:
 
 
 def learning(toy: Toy) -> str:
-    """On separable images the default is well above chance on rows it has not seen."""
+    """On a separable task the default is well above chance on rows it has not seen."""
     rows = torch.arange(LEARN_ROWS)
     lane = Lane(toy.defaults, rows, toy.y[:LEARN_ROWS], seed=0)
     pack = _run(toy.pack([lane], steps=LEARN_STEPS, batch=TRAIN_ROWS), LEARN_STEPS)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench import rng, space
+from tlbench import contract_text, rng, space
 from tlbench.backbones.base import Backbone
 from tlbench.engine import Lane, Network, Pack
 from tlbench.space import Choice, Float, Hyperparameters, Parameter
@@ -19,7 +20,6 @@ from tlbench.types import TaskShape
 CLASSES, ROWS, TRAIN_ROWS, SIDE = 4, 64, 20, 32
 BATCH, STEPS = 8, 10
 CORNERS = 8
-SHAPE = TaskShape(ROWS, CLASSES, "image")
 
 
 class Single(NamedTuple):
@@ -61,8 +61,11 @@ class Toy:
 
     def __init__(self, make: type[Strategy], backbone: Backbone) -> None:
         self.make, self.backbone = make, backbone
-        self.space = make.space
-        self.pixels, self.y = images()
+        self.shape = TaskShape(ROWS, CLASSES, backbone.modality)
+        self.space = space.on(backbone.modality, make.space)
+        self.y = torch.arange(ROWS) % CLASSES
+        raw = images(self.y) if backbone.modality == "image" else contract_text.texts(self.y)
+        self.encoded = torch.from_numpy(backbone.encoded(raw))
         self._networks: dict[str, Network] = {}
 
     @property
@@ -74,7 +77,7 @@ class Toy:
         tap = self.backbone.resolve(self.make().tap_for(space.static(self.space, hp)))
         if tap not in self._networks:
             with torch.no_grad():
-                bank = self.backbone.prefix(tap)(self.pixels).clone()
+                bank = self.backbone.prefix(tap)(self.encoded).clone()
             tail, scratch = self.backbone.tail(tap), self.backbone.scratch().tail(tap)
             self._networks[tap] = Network(bank, tail, scratch, CLASSES)
         return self._networks[tap]
@@ -124,14 +127,13 @@ class Toy:
             yield dict(zip(self.space, chosen, strict=True))
 
 
-def images() -> tuple[Tensor, Tensor]:
-    """Noise [64, 32, 32, 3] uint8 with one dark band, whose height is the class, and labels [64]."""
-    y = torch.arange(ROWS) % CLASSES
-    shade = 255 * rng.uniform(rng.key(0), (ROWS, SIDE, SIDE, 3))
+def images(y: Tensor) -> np.ndarray:
+    """Noise [n, 32, 32, 3] uint8 with one dark band, whose height is the class."""
+    shade = 255 * rng.uniform(rng.key(0), (len(y), SIDE, SIDE, 3))
     band = SIDE // CLASSES
     for c in range(CLASSES):
         shade[y == c, band * c : band * (c + 1)] *= 0.15
-    return shade.to(torch.uint8), y
+    return shade.to(torch.uint8).numpy()
 
 
 def _near(p: Parameter, factor: float) -> Any:

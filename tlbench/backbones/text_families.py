@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch._C._functorch import is_batchedtensor
+from torch._C._functorch import get_unwrapped, is_batchedtensor, is_gradtrackingtensor
 from torch.nn import functional as F
 
 from tlbench.backbones.base import Trunk
@@ -212,9 +212,9 @@ def _bias(mask: Tensor) -> Tensor:
 def by_length(x: Tensor) -> list[Tensor]:
     """Rows of ids [m, t] or of activations at a block's tap that have equal length, to the next multiple of STEP.
 
-    None where the batch is small or lanes are fused.
+    None of them, which is all rows together, where the batch is small or lanes are fused.
     """
-    if is_batchedtensor(x) or len(x) <= SMALL:
+    if len(x) <= SMALL or _fused(x):
         return []
     mask = x >= 0 if x.ndim == 2 else x[..., -1] > 0.5
     steps = (mask.sum(1) + STEP - 1) // STEP
@@ -224,7 +224,14 @@ def by_length(x: Tensor) -> list[Tensor]:
 def _longest(mask: Tensor) -> int:
     """Tokens of the longest text, to the next multiple of STEP; all of them where lanes are fused."""
     total = mask.shape[1]
-    if is_batchedtensor(mask) or mask.numel() == 0:
+    if mask.numel() == 0 or _fused(mask):
         return total
     longest = int(mask.sum(1).max())
     return min(total, max(STEP, -(-longest // STEP) * STEP))
+
+
+def _fused(x: Tensor) -> bool:
+    """Does each of several lanes have an x of its own? Then shapes cannot depend on what is in it."""
+    while is_gradtrackingtensor(x):
+        x = get_unwrapped(x)
+    return is_batchedtensor(x)

@@ -12,20 +12,20 @@ from tlbench import rng
 from tlbench.backbones import text_families
 from tlbench.backbones.base import Backbone
 from tlbench.backbones.text_pooling import Pooling
-from tlbench.backbones.text_tokens import Ids, Tokens
+from tlbench.backbones.text_tokens import Ids, Tokenizer
 
 RELEASE = 1  # raised where the same files would give other features than before
 
 
 class TextBackbone(Backbone):
-    """Texts become int32 tokens [m, t] (see `text_tokens.Tokens`); `input` is the same as int64, blocks give [m, t, d].
+    """Texts become int32 tokens [m, t] (see `text_tokens.Tokenizer`); at the tap "input" they stand as int64.
 
-    Activations at a block's tap hold the mask as one more channel: [m, t, d + 1].
+    Blocks take and give h [m, s, d]; activations at a block's tap hold the mask as one more channel: [m, t, d + 1].
     """
 
     modality = "text"
 
-    def __init__(self, model: Any, tokens: Tokens, pooling: Pooling) -> None:
+    def __init__(self, model: Any, tokens: Tokenizer, pooling: Pooling) -> None:
         self.config, self.tokens, self.pooling = model.config, tokens, pooling
         reading = f"release={RELEASE} tokens={tokens.fingerprint} {pooling}"
         dim = self.config.hidden_size * len(pooling.modes)
@@ -47,7 +47,7 @@ class TextBackbone(Backbone):
 class TextNetwork(TextBackbone):
     """A text network from a model in memory."""
 
-    def __init__(self, name: str, model: Any, tokens: Tokens, pooling: Pooling) -> None:
+    def __init__(self, name: str, model: Any, tokens: Tokenizer, pooling: Pooling) -> None:
         super().__init__(model, tokens, pooling)
         self.name = name
 

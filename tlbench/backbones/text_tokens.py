@@ -5,13 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from torch import Tensor, nn
 
 END = -1  # behind the last token of a text: seen by any strategy, whatever the network's padding token is
 ROWS = 1024  # texts tokenised at once
+
+
+class Tokenizer(Protocol):
+    """What a text network reads texts with."""
+
+    def __call__(self, texts: Sequence[str] | np.ndarray) -> np.ndarray:
+        """int32 [m, t]: token ids, then END; each row depends on its own text alone."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of all that decides which ids a text becomes."""
+        ...
 
 
 class Tokens:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from typer.testing import CliRunner, Result
 
-from tlbench import backbones, rng
+from tlbench import backbones, cli, rng
 from tlbench.backbones import Backbone
 from tlbench.registry import BACKBONES
 from tlbench.types import TlbenchError
@@ -123,3 +124,19 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     (tmp_path / "broken.pt").write_bytes(b"not weights")
     with pytest.raises(TlbenchError, match="cannot be read as weights"):
         backbones.get(f"timm:convnext_atto@{tmp_path / 'broken.pt'}")
+
+
+def test_networks_of_a_library_are_listed_by_pattern() -> None:
+    def typed(*words: str) -> Result:
+        return CliRunner().invoke(cli.app, ["list", *words])
+
+    lines = typed("backbones", "--timm", "resnet18*").output.splitlines()
+    assert "timm:resnet18.a1_in1k" in lines and lines[-1].startswith("pretrained networks of timm that fit 'resnet18*'")
+    assert f": {len(lines) - 1};" in lines[-1]
+    assert "torchvision:swin_t" in typed("backbones", "--torchvision", "swin*").output.splitlines()
+    for words, answer in (
+        (("backbones", "--timm", "resnot*"), "did you mean 'resnet"),
+        (("datasets", "--timm", "*"), "tlbench list backbones --timm"),
+    ):
+        answered = typed(*words)
+        assert answered.exit_code == 2 and answer in answered.output

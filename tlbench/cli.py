@@ -165,14 +165,21 @@ def report(
 
 
 @app.command("list")
-def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")], plugin: Plugins = None) -> None:
+def list_(
+    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    plugin: Plugins = None,
+    timm: Annotated[str | None, typer.Option(metavar="PATTERN", help="Networks of timm instead.")] = None,
+    torchvision: Annotated[str | None, typer.Option(metavar="PATTERN", help="Networks of torchvision instead.")] = None,
+) -> None:
     """List what can be named.
 
-    Example: tlbench list strategies
+    Example: tlbench list backbones --timm 'vit*'
     """
-    from tlbench.cli_show import listing
+    from tlbench.cli_show import library_listing, listing
 
-    for line in listing(kind, plugin or []):
+    patterns = {"timm": timm, "torchvision": torchvision}
+    found = [line for name, fits in patterns.items() if fits is not None for line in library_listing(kind, name, fits)]
+    for line in found or listing(kind, plugin or []):
         typer.echo(line)
 
 

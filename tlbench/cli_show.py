@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_plugin
+from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_plugin, unknown
 from tlbench.store import Store
 from tlbench.suite import Suite, available_suites, describe, fill_registries, typed
 from tlbench.types import Record, TlbenchError
@@ -34,6 +34,24 @@ def listing(kind: str, plugins: Sequence[str]) -> Iterator[str]:
     else:
         yield from (_line(name, _first_sentence(backbone)) for name, backbone in BACKBONES.items())
         yield from (_line(family.form, family.summary) for family in BACKBONES.families.values())
+
+
+def library_listing(kind: str, library: str, pattern: str) -> list[str]:
+    """A reference to each pretrained network of timm or torchvision that fits a pattern, and how many there are.
+
+    Raises TlbenchError where none fits, or something else than backbones is to be listed.
+    """
+    if kind != "backbones":
+        raise TlbenchError(f"{library} has no {kind} to list by pattern; write: tlbench list backbones --{library} '*'")
+    from tlbench.backbones import timm, torchvision
+
+    names_of = {"timm": timm.names, "torchvision": torchvision.names}[library]
+    names = names_of(pattern)
+    if not names:
+        every, see = {name.partition(".")[0] for name in names_of("*")}, f"tlbench list {kind} --{library} '*'"
+        raise TlbenchError(unknown(f"{library} model", pattern.strip("*"), every, see))
+    count = f"pretrained networks of {library} that fit {pattern!r}: {len(names)}"
+    return [*(f"{library}:{name}" for name in names), f"{count}; without their weights: {library}:NAME@random"]
 
 
 def shown(prefix: str, results: Path) -> str:

@@ -1,5 +1,5 @@
 """Which datasets are there? Importing this package registers the embedded ones; it needs numpy only."""
 
-from tlbench.datasets import docstrings, folder, mini, torchvision
+from tlbench.datasets import docstrings, folder, huggingface, mini, torchvision
 
-__all__ = ["docstrings", "folder", "mini", "torchvision"]
+__all__ = ["docstrings", "folder", "huggingface", "mini", "torchvision"]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from tlbench import rng
-from tlbench.backbones.text_network import TextNetwork, fresh_model
+from tlbench.backbones.text_network import TextNetwork, described, fresh_model
 from tlbench.backbones.text_pooling import Pooling
 from tlbench.backbones.text_tokens import END
 
@@ -39,9 +39,8 @@ class Words:
 
 def network() -> TextNetwork:
     """A BERT of 3 layers and width 32 with random weights."""
-    from transformers import BertConfig
-
-    config = BertConfig(
+    config = described(
+        "bert",
         vocab_size=2 + len(Words.numbers),
         hidden_size=32,
         num_hidden_layers=3,

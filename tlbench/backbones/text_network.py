@@ -52,6 +52,13 @@ class TextNetwork(TextBackbone):
         self.name = name
 
 
+def described(model_type: str, **values: Any) -> Any:
+    """A config of transformers' architecture of that type, with the values that differ from its defaults."""
+    from transformers import AutoConfig
+
+    return AutoConfig.for_model(model_type, **values)
+
+
 def fresh_model(config: Any, seed: int) -> Any:
     """The architecture that the config describes, freshly initialised as transformers does it."""
     from transformers import AutoModel

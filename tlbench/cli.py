@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlbench import __version__
+from tlbench import __version__, cli_advise
 from tlbench.cli_options import Backbones, Datasets, Device, Only, Plugins, Preset, Results, SuiteName, Timeout, Workers
 from tlbench.types import TlbenchError
 
@@ -162,6 +162,9 @@ def report(
 
     for file in write_report(_suite(suite, preset, plugin, dataset, backbone), results):
         typer.echo(file)
+
+
+app.command()(cli_advise.advise)
 
 
 @app.command("list")

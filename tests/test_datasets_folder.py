@@ -103,6 +103,24 @@ def test_odd_files_are_left_out_and_counted_by_reason(load, tmp_path: Path, capl
     assert "nothing has no image" in caplog.text
 
 
+def test_links_are_followed_and_may_lead_round(load, tmp_path: Path) -> None:
+    home = class_folders(tmp_path / "linked", each=6)
+    class_folders(tmp_path / "elsewhere", each=5, start=500, names=("more",))
+    (home / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (home / "cat" / "round").symlink_to(home / "cat")
+    (home / "bird").symlink_to(class_folders(tmp_path / "birds", each=4, start=800, names=("x",)) / "x")
+    found = folder_listing.listed(home)
+    assert {name: found.labels.count(name) for name in found.labels} == {"bird": 4, "cat": 11, "dog": 6}
+
+
+def test_a_folder_that_went_away_is_named(load, tmp_path: Path) -> None:
+    home = class_folders(tmp_path / "going", each=1)
+    dataset = opened(f"folder:{home}")[1]
+    home.rename(tmp_path / "gone")
+    with pytest.raises(TlbenchError, match="going cannot be read: .*; see to its permissions"):
+        dataset.state()
+
+
 def test_a_changed_file_is_seen_and_an_unchanged_folder_is_not_decoded_again(load, tmp_path: Path, monkeypatch) -> None:
     home = class_folders(tmp_path / "changing")
     first = load(f"folder:{home}")

@@ -94,7 +94,10 @@ def _state(path: Path, given: Mapping[str, str]) -> str:
 
 
 def _listed(path: Path, given: Mapping[str, str]) -> Listed:
-    return folder_table.listed(path, given) if path.is_file() else folder_listing.listed(path)
+    try:
+        return folder_table.listed(path, given) if path.is_file() else folder_listing.listed(path)
+    except OSError as error:
+        raise TlbenchError(f"{path} cannot be read: {error}; see to its permissions, or name another place") from error
 
 
 def _numbered(labels: np.ndarray, names: list[str]) -> np.ndarray:

@@ -7,7 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, NoReturn
 
 from tlbench.types import TlbenchError
 
@@ -16,7 +16,8 @@ Part = Literal["pool", "test"]
 PARTS: dict[str, Part] = {"train": "pool", "training": "pool", "val": "pool", "valid": "pool", "validation": "pool"}
 PARTS |= {"test": "test", "testing": "test"}
 PHOTOGRAPHS = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-ENDINGS = (*PHOTOGRAPHS, ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".tga", ".ico")
+ENDINGS = (*PHOTOGRAPHS, ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".avif", ".ico")
+HIDDEN = (".", "__MACOSX")
 NOT_BY_NAME = "not an image by its name"
 OUTSIDE = "image outside the class folders"
 UNUSED_FOLDER = "file in a folder beside train, val and test"
@@ -103,12 +104,19 @@ def _stray(folder: Path) -> Iterator[str]:
 
 
 def _folders(folder: Path) -> list[Path]:
-    hidden = (".", "__MACOSX")
-    return [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(hidden)]
+    return [each for each in sorted(folder.iterdir()) if each.is_dir() and not each.name.startswith(HIDDEN)]
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Visible files below a folder, in order; links to folders are not followed, they may lead round."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "__MACOSX")))
+    """Visible files below a folder, in order; a folder that links lead to again is read once. Raises OSError."""
+    seen = {os.path.realpath(folder)}
+    for place, folders, names in os.walk(folder, onerror=_stumble, followlinks=True):
+        visible = sorted(name for name in folders if not name.startswith(HIDDEN))
+        targets = {name: os.path.realpath(Path(place, name)) for name in visible}
+        folders[:] = [name for name in visible if targets[name] not in seen]
+        seen.update(targets.values())
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
+
+
+def _stumble(error: OSError) -> NoReturn:
+    raise error

@@ -33,7 +33,7 @@ def split(reference: str, allowed: Collection[str]) -> tuple[str, dict[str, str]
 def named(name: str, options: Mapping[str, str]) -> str:
     """A dataset's name with the options that make it another: options in the order of their names."""
     return name + "".join(
-        f"{'&' if at else '?'}{key}={quote(value, safe=' /,:@')}"
+        f"{'&' if at else '?'}{key}={quote(value, safe=' /:@')}"
         for at, (key, value) in enumerate(sorted(options.items()))
     )
 

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 SIDE = 256  # pixels; so that the usual Resize(256) and CenterCrop(224) have something to cut
 LARGEST_PIXELS = 89_478_485  # of one image: a quarter of a GiB decoded, where Pillow warns of bombs
 # Raster formats that Pillow itself decodes; EPS, for one, would start another program.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "ICO")
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "GIF", "TIFF", "PPM", "JPEG2000", "AVIF", "ICO")
 SECONDS_BETWEEN_NEWS = 10.0
+MOST_THREADS = 16  # each may hold a large image in full
 EXAMPLES_NAMED = 3
 
 NOT_AN_IMAGE = "file cannot be decoded as an image"
@@ -150,7 +151,9 @@ def _pixels(source: BinaryIO | Image, side: int) -> np.ndarray:
 
 def _parallel(pictures: Pictures, side: int, name: str) -> Iterator[np.ndarray | str]:
     """In order: the pixels of each picture, or why there are none and which picture that is."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = min(cores, MOST_THREADS)
+    _formats()  # loads Pillow's readers before threads ask for them
     waiting: deque[Future[np.ndarray | str]] = deque()
     heard = time.monotonic()
     # Bombs are refused by their size; filters belong to the process, so they are set outside the threads.
@@ -171,7 +174,7 @@ def _tried(item: Path | bytes | Image, side: int, at: int) -> np.ndarray | str:
     try:
         return pixels(item, side)
     except Unusable as problem:
-        cause = f" ({problem.__cause__})" if problem.__cause__ is not None else ""
+        cause = f" ({problem.__cause__})" if str(problem) in (DAMAGED, UNREADABLE) else ""
         return f"{problem}: {item if isinstance(item, Path) else f'number {at}'}{cause}"
 
 

@@ -7,23 +7,25 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import torch
 import pytest
 from test_contract import BAD, GOOD, strategy
 
 from tlbench import contract, executors
 from tlbench.block import Outcome
-from tlbench.contract_toy import CLASSES, SHAPE, images
+from tlbench.contract_toy import CLASSES, ROWS, images
 from tlbench.datasets import cache
 from tlbench.fits import Block, Job
 from tlbench.registry import load_plugin, raised_at
-from tlbench.types import Cell, Effort, Status
+from tlbench.types import Cell, Effort, Status, TaskShape
 
 EFFORT = Effort(trials=2, steps=3, batch_size=8, folds="lite")
 
 
 def block(name: str, folder: Path, plugin: Path) -> Block:
     """One cell of the toy task: 4 labels a class, two folds, 16 test inputs."""
-    pixels, y = (each.numpy() for each in images())
+    labels = torch.arange(ROWS) % CLASSES
+    pixels, y = images(labels), labels.numpy()
     if not (folder / "data").exists():
         cache.write(folder / "data", {"pool_x": pixels[:48], "test_x": pixels[48:]}, {})
     rows = np.arange(4 * CLASSES)
@@ -35,7 +37,7 @@ def block(name: str, folder: Path, plugin: Path) -> Block:
         jobs=(job,),
         data=folder / "data",
         pool_rows=np.arange(48),
-        shape=SHAPE,
+        shape=TaskShape(ROWS, CLASSES, "image"),
         flips=False,
         cache=folder,
         plugins=(str(plugin),),

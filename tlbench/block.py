@@ -93,9 +93,7 @@ def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
         for key, trials in asked.items():
             searches[key].tell(trials)
     finalists = (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists())
-    refits = Fits(bench, finalists, fitting)
-    refits.advance(bench.steps(jobs[0].cell.effort))
-    return _outcomes(refits, searches, tuning)
+    return _outcomes(Fits(bench, finalists, fitting), searches, tuning)
 
 
 def _search(bench: Bench, job: Job) -> Search:
@@ -110,9 +108,9 @@ def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], 
     alive = {job.cell.key: asked[job.cell.key] for job in folded}
     effort = jobs[0].cell.effort
     halved = bench.strategy.trains and bool(effort.rungs)
-    for rung in rungs(effort, bench.steps(effort)) if halved else [bench.steps(effort)]:
-        fits.advance(rung)
-        _judge(fits, rung)
+    steps = rungs(effort, bench.steps(effort)) if halved else [bench.steps(effort)]
+    for rung in steps:
+        _judge(fits, rung, last=rung == steps[-1])
         for key, trials in alive.items():
             alive[key] = survivors(trials, effort.eta) if halved else trials
         fits.keep([trial for trials in alive.values() for trial in trials])
@@ -122,10 +120,10 @@ def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], 
             trial.state = "failed" if math.isinf(trial.value) else "complete" if finished else "pruned"
 
 
-def _judge(fits: Fits, rung: int) -> None:
+def _judge(fits: Fits, rung: int, *, last: bool) -> None:
     """Gives every living trial its value on pooled out-of-fold predictions after `rung` steps."""
     pooled: dict[int, list[tuple[Fit, np.ndarray]]] = {}
-    for fit, logits in fits.out_of_fold():
+    for fit, logits in fits.out_of_fold(rung, last=last):
         pooled.setdefault(id(fit.trial), []).append((fit, logits))
     for parts in pooled.values():
         job, trial = parts[0][0].job, parts[0][0].trial
@@ -141,7 +139,8 @@ def _judge(fits: Fits, rung: int) -> None:
 
 def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[Outcome]:
     bench, found = refits.bench, dict[str, Outcome]()
-    for fitted in refits.on_test():
+    effort = next(iter(searches.values())).effort
+    for fitted in refits.on_test(bench.steps(effort)):
         cell, trial = fitted.fit.job.cell, fitted.fit.trial
         outcome = found.setdefault(cell.key, Outcome(cell, Status.DONE))
         search = searches[cell.key]
@@ -158,15 +157,16 @@ def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[O
 def _cost(fitted: Fitted, refits: Fits, tuning: Bill) -> dict[str, float]:
     bench, key, trial = refits.bench, fitted.fit.job.cell.key, fitted.fit.trial
     trainable, total = bench.strategy.parameters(fitted.pack.task(fitted.lane), trial.params)
+    tune_seconds, tune_flops = tuning.total(key)
     below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(trial.params)).parameters())
     return {
         "trainable_parameters": trainable,
         "total_parameters": total + below,
         "stored_parameters": trainable,
         "train_flops": refits.bill.flops[key, trial.number],
-        "tune_flops": sum(tuning.trials(key)),
-        "tune_seconds": tuning.seconds[key],
-        "fit_seconds": refits.bill.seconds[key] / len(refits.bill.trials(key)),
+        "tune_flops": tune_flops,
+        "tune_seconds": tune_seconds,
+        "fit_seconds": refits.bill.seconds[key, trial.number],
         "peak_memory_mb": _peak_memory(bench.block.device),
         **bench.latency(fitted.pack, bench.tap(trial.params)),
     }

@@ -49,7 +49,7 @@ class Search:
 
     def __init__(self, space: Space, effort: Effort, *, seed: int, compared: bool) -> None:
         """`compared`: are there folds to compare trials on? Without them only the default is asked for."""
-        self._space = space
+        self._space, self.effort = space, effort
         self._distributions = {name: distribution(p) for name, p in space.items()}
         self._study = optuna.create_study(direction="maximize", sampler=_sampler(effort.sampler, seed % 2**32))
         self._study.enqueue_trial(defaults(space))

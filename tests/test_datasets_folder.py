@@ -107,6 +107,7 @@ def test_links_are_followed_and_may_lead_round(load, tmp_path: Path) -> None:
     home = class_folders(tmp_path / "linked", each=6)
     class_folders(tmp_path / "elsewhere", each=5, start=500, names=("more",))
     (home / "cat" / "more").symlink_to(tmp_path / "elsewhere" / "more")
+    (home / "cat" / "twice").symlink_to(tmp_path / "elsewhere" / "more")
     (home / "cat" / "round").symlink_to(home / "cat")
     (home / "bird").symlink_to(class_folders(tmp_path / "birds", each=4, start=800, names=("x",)) / "x")
     found = folder_listing.listed(home)

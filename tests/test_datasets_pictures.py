@@ -13,6 +13,8 @@ from tlbench.datasets import base, cache, pictures, pieces
 from tlbench.datasets.pictures import Pictures, Unusable, common_side, decoded, pixels
 from tlbench.types import Arrays, Card, TlbenchError
 
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore::PIL.Image.DecompressionBombWarning")
+
 
 def smooth(width: int, height: int, seed: int = 0) -> Image.Image:
     rng = np.random.Generator(np.random.PCG64(seed))

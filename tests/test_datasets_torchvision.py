@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import http.server
 import json
 import pickle
+import socketserver
 import struct
+import threading
 import urllib.error
 import urllib.request
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +26,13 @@ from tlbench.datasets.torchvision import opened
 from tlbench.datasets.torchvision_table import TABLE
 from tlbench.registry import DATASETS, Registry
 from tlbench.types import TlbenchError
+
+OPEN = urllib.request.urlopen
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
 
 
 @pytest.fixture(autouse=True)
@@ -108,6 +119,31 @@ def test_mnist_is_read_from_its_idx_files(load, tmp_path: Path) -> None:
     data = load("torchvision:MNIST", pool=20, test=10)
     assert np.array_equal(data.pool_x, np.repeat(grey[:20, :, :, None], 3, axis=3))
     assert not data.card.horizontal_flip
+
+
+def test_what_is_not_there_is_downloaded_compared_with_its_md5_and_unpacked(load, tmp_path: Path, monkeypatch) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    grey, kind = pixels(30, 28)[..., 0], torchvision.datasets.MNIST
+    for part, x in (("train", grey[:20]), ("t10k", grey[20:])):
+        labels = np.arange(len(x), dtype=np.uint8) % 10
+        images = struct.pack(">iiii", 2051, len(x), 28, 28) + x.tobytes()
+        (served / f"{part}-images-idx3-ubyte.gz").write_bytes(gzip.compress(images))
+        (served / f"{part}-labels-idx1-ubyte.gz").write_bytes(
+            gzip.compress(struct.pack(">ii", 2049, len(x)) + labels.tobytes())
+        )
+    resources = [(name, md5(served / name)) for name, _ in kind.resources]
+    monkeypatch.setattr(urllib.request, "urlopen", OPEN)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socketserver.TCPServer(("127.0.0.1", 0), partial(Quiet, directory=str(served))) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(kind, "mirrors", [f"http://127.0.0.1:{server.server_address[1]}/"])
+        with pytest.raises(TlbenchError, match="cannot be downloaded .*corrupted"):
+            load("torchvision:MNIST", pool=20, test=10)
+        monkeypatch.setattr(kind, "resources", resources)
+        data = load("torchvision:MNIST", pool=20, test=10)
+        server.shutdown()
+    assert np.array_equal(data.test_x[..., 0], grey[20:])
 
 
 def test_svhn_is_read_from_matlab_files_and_its_tens_are_zeros(load, tmp_path: Path, monkeypatch) -> None:

@@ -111,10 +111,12 @@ def _files(folder: Path) -> Iterator[Path]:
     """Visible files below a folder, in order; a folder that links lead to again is read once. Raises OSError."""
     seen = {os.path.realpath(folder)}
     for place, folders, names in os.walk(folder, onerror=_stumble, followlinks=True):
-        visible = sorted(name for name in folders if not name.startswith(HIDDEN))
-        targets = {name: os.path.realpath(Path(place, name)) for name in visible}
-        folders[:] = [name for name in visible if targets[name] not in seen]
-        seen.update(targets.values())
+        fresh = []
+        for name in sorted(name for name in folders if not name.startswith(HIDDEN)):
+            target = os.path.realpath(Path(place, name))
+            fresh += [] if target in seen else [name]
+            seen.add(target)
+        folders[:] = fresh
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 

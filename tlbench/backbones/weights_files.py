@@ -94,8 +94,8 @@ def from_hub(reference: str, repository: str, files: Sequence[str]) -> Path:
 
     Raises TlbenchError, within seconds, where there is no network or no such file.
     """
-    from huggingface_hub import hf_hub_download, try_to_load_from_cache
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+    from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url, try_to_load_from_cache
+    from huggingface_hub.errors import EntryNotFoundError
 
     for name in files:
         cached = try_to_load_from_cache(repository, name)  # unlike a download of local files only, it asks no server
@@ -103,12 +103,11 @@ def from_hub(reference: str, repository: str, files: Sequence[str]) -> Path:
             return Path(cached)
     for name in files:
         try:
+            get_hf_file_metadata(hf_hub_url(repository, name), timeout=SECONDS)  # the download itself tries for 25 s
             return Path(hf_hub_download(repository, name, etag_timeout=SECONDS))
-        except LocalEntryNotFoundError as error:
-            raise TlbenchError(unreachable(reference, error)) from error
         except EntryNotFoundError:
             continue
-        except Exception as error:
+        except Exception as error:  # the ways in which a network can be absent belong to several libraries
             raise TlbenchError(unreachable(reference, error)) from error
     raise TlbenchError(
         f"{reference!r}: the repository {repository!r} holds no safetensors ({', '.join(files)}), and pickled weights "

@@ -31,6 +31,8 @@ class Entry(NamedTuple):
 UNSTATED = "not stated by its authors"
 RESEARCH = "non-commercial research"
 OXFORD = "https://www.robots.ox.ac.uk/~vgg/data"
+# torchvision offers the training set of the competition's first phase; the later one has 39,209 images.
+CLIP_PAGE = "https://arxiv.org/abs/2103.00020, table 9"
 CIFAR_PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 CARS_PAGE = "https://www.cv-foundation.org/openaccess/content_iccv_workshops_2013/W19/html/Krause_3D_Object_Representations_2013_ICCV_paper.html"  # noqa: E501
 
@@ -80,7 +82,7 @@ TABLE = {
         "Dishes; the training labels are known to have errors.", True, "food-101/, from food-101.tar.gz",
     ),
     "GTSRB": Entry(
-        43, 26_640, 12_630, TRAIN_TEST, "https://benchmark.ini.rub.de/", UNSTATED,
+        43, 26_640, 12_630, TRAIN_TEST, CLIP_PAGE, UNSTATED,
         "German traffic signs; the frames of one drive past a sign stay together.", False,
         "gtsrb/, with GTSRB/Training/, GTSRB/Final_Test/Images/ and GT-final_test.csv", 64,
     ),

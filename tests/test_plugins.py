@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import torch
 import pytest
+import torch
 from test_contract import BAD, GOOD, strategy
 
 from tlbench import contract, executors
@@ -27,7 +27,9 @@ def block(name: str, folder: Path, plugin: Path) -> Block:
     labels = torch.arange(ROWS) % CLASSES
     pixels, y = images(labels), labels.numpy()
     if not (folder / "data").exists():
-        cache.write(folder / "data", {"pool_x": pixels[:48], "test_x": pixels[48:]}, {})
+        arrays = {"pool_x": pixels[:48], "test_x": pixels[48:]}
+        (folder / "draft").mkdir()
+        cache.write(folder / "data", arrays, {}, place=folder / "draft")
     rows = np.arange(4 * CLASSES)
     halves = (rows[: 2 * CLASSES], rows[2 * CLASSES :])
     job = Job(Cell("toy", "glyph_vit", name, budget=4, seed=0, effort=EFFORT), rows, y[rows], (halves, halves[::-1]))

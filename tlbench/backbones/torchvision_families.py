@@ -47,6 +47,13 @@ class FirstToken(nn.Module):
         return x[:, 0]
 
 
+class Average(nn.Module):
+    """Maps [m, d, h, w] -> their means [m, d, 1, 1]; torch's own pooling has no batching rule."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1), keepdim=True)
+
+
 class Attention(nn.Module):
     """Self-attention with the weights of a `torch.nn.MultiheadAttention`, in layers and steps that lanes can share.
 
@@ -69,12 +76,12 @@ class Attention(nn.Module):
 
 def _resnet(model: Any) -> Trunk:
     blocks = [block for layer in (model.layer1, model.layer2, model.layer3, model.layer4) for block in layer]
-    return Trunk(nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool), blocks, _pooled(model.avgpool))
+    return Trunk(nn.Sequential(model.conv1, model.bn1, model.relu, model.maxpool), blocks, _pooled())
 
 
 def _regnet(model: Any) -> Trunk:
     blocks = [block for stage in model.trunk_output for block in stage]
-    return Trunk(model.stem, blocks, _pooled(model.avgpool))
+    return Trunk(model.stem, blocks, _pooled())
 
 
 def _vit(model: Any) -> Trunk:
@@ -85,25 +92,23 @@ def _vit(model: Any) -> Trunk:
 
 
 def _convnext(model: Any) -> Trunk:
-    return Trunk(model.features[0], _staged(model.features), nn.Sequential(model.avgpool, model.classifier))
+    return Trunk(model.features[0], _staged(model.features), nn.Sequential(Average(), model.classifier))
 
 
 def _swin(model: Any) -> Trunk:
     blocks = [ChannelsSecond(block) for block in _staged(model.features)]
-    head = [ToChannelsLast(), model.norm, model.permute, model.avgpool, model.flatten]
+    head = [ToChannelsLast(), model.norm, model.permute, Average(), model.flatten]
     return Trunk(nn.Sequential(model.features[0], ToChannelsSecond()), list(blocks), nn.Sequential(*head))
 
 
 def _efficientnet(model: Any) -> Trunk:
     stem, *stages, last = model.features
-    return Trunk(
-        stem, [block for stage in stages for block in stage], _pooled(last, model.avgpool, then=model.classifier)
-    )
+    return Trunk(stem, [block for stage in stages for block in stage], _pooled(last, then=model.classifier))
 
 
 def _mobilenet(model: Any) -> Trunk:
     stem, *blocks, last = model.features
-    return Trunk(stem, blocks, _pooled(last, nn.AdaptiveAvgPool2d(1), then=model.classifier))
+    return Trunk(stem, blocks, _pooled(last, then=model.classifier))
 
 
 def _staged(features: Any) -> list[nn.Module]:
@@ -121,8 +126,8 @@ def _staged(features: Any) -> list[nn.Module]:
 
 
 def _pooled(*parts: nn.Module, then: nn.Module | None = None) -> nn.Sequential:
-    """Parts in a row that end in one pixel, the vector it is, and what stands between it and the classifier."""
-    return nn.Sequential(*parts, nn.Flatten(1), *([] if then is None else [then]))
+    """Parts in a row, the mean of the map they give, and what stands between it and the classifier."""
+    return nn.Sequential(*parts, Average(), nn.Flatten(1), *([] if then is None else [then]))
 
 
 FAMILIES: dict[str, Callable[[Any], Trunk]] = {

@@ -32,6 +32,8 @@ NETWORKX = Package("networkx", "networkx", "BSD-3-Clause")
 TRANSFORMERS = Package("transformers", "transformers", "Apache-2.0", ("models", "cli", "exporters", "testing_utils.py"))
 DEVELOPMENT = (STATSMODELS, SYMPY, NETWORKX, TRANSFORMERS)
 
+Maker = Callable[[tuple[Package, ...]], Arrays]
+
 KINDS = {"function": 0, "method": 0, "property": 1, "class": 2, "module": 3}  # a method is a function that moved
 
 TOPICS = {  # where each topic is written about: package, then the beginning of the module's name
@@ -49,7 +51,7 @@ TOPICS = {  # where each topic is written about: package, then the beginning of 
     "machine learning": "sklearn.linear_model sklearn.ensemble sklearn.svm sklearn.tree sklearn.neighbors "
     "sklearn.naive_bayes sklearn.cluster sklearn.preprocessing sklearn.feature_selection sklearn.model_selection "
     "sklearn.semi_supervised sklearn.multiclass sklearn.multioutput sklearn.calibration sklearn.impute",
-    "databases": "sqlalchemy.sql sqlalchemy.orm sqlalchemy.engine sqlalchemy.dialects sqlalchemy.pool pandas.io.sql",
+    "databases": "sqlalchemy.sql sqlalchemy.orm sqlalchemy.engine sqlalchemy.dialects sqlalchemy.pool",
     "distributed computing": "torch.distributed torch.multiprocessing",
 }  # fmt: skip
 
@@ -92,13 +94,11 @@ def _arrays(
 
 @lru_cache(maxsize=len(RANKED))  # three datasets are made of the same texts
 def _texts(package: Package) -> list[tuple[Docstring, str]]:
-    texts = ((found, prose(found.text)) for found in docstrings(package))
+    texts = ((found, prose(found.text, package.name)) for found in docstrings(package))
     return [(found, text) for found, text in texts if text is not None]
 
 
-def _register(
-    name: str, make: Callable[[tuple[Package, ...]], Arrays], packages: tuple[Package, ...], summary: str
-) -> None:
+def _register(name: str, make: Maker, packages: tuple[Package, ...], *, classes: int, summary: str) -> None:
     def arrays(root: Path) -> Arrays:
         return make(packages)
 
@@ -108,9 +108,7 @@ def _register(
     card = Card(
         name=name,
         modality="text",
-        classes={"library_of": len(packages), "kind_of": len(set(KINDS.values())), "topic_of": len(TOPICS)}[
-            make.__name__
-        ],
+        classes=classes,
         summary=summary,
         kind="real",
         group="development" if packages is DEVELOPMENT else "docstrings",
@@ -121,10 +119,30 @@ def _register(
 
 
 _HOW = "the first paragraph of a docstring, names of libraries, types and code masked; test modules are not in the pool"
-_register("docstrings_library", library_of, LIBRARIES, f"Which of six libraries is this from? English: {_HOW}.")
-_register("docstrings_kind", kind_of, RANKED, f"A function, a property, a class or a module? English: {_HOW}.")
-_register("docstrings_topic", topic_of, RANKED, f"Which of ten topics is this about? English: {_HOW}.")
 _register(
-    "dev_docstrings_library", library_of, DEVELOPMENT, "As docstrings_library, over four others; for development."
+    "docstrings_library",
+    library_of,
+    LIBRARIES,
+    classes=6,
+    summary=f"Which of six libraries is this from? English: {_HOW}.",
 )
-_register("dev_docstrings_kind", kind_of, DEVELOPMENT, "As docstrings_kind, over four others; for development only.")
+_register(
+    "docstrings_kind",
+    kind_of,
+    RANKED,
+    classes=4,
+    summary=f"A function, a property, a class or a module? English: {_HOW}.",
+)
+_register(
+    "docstrings_topic", topic_of, RANKED, classes=10, summary=f"Which of ten topics is this about? English: {_HOW}."
+)
+_register(
+    "dev_docstrings_library",
+    library_of,
+    DEVELOPMENT,
+    classes=4,
+    summary="Which of four other libraries? For development.",
+)
+_register(
+    "dev_docstrings_kind", kind_of, DEVELOPMENT, classes=4, summary="What kind, in four others? For development only."
+)

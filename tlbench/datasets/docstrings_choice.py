@@ -24,12 +24,12 @@ class Example(NamedTuple):
 
 
 def chosen(examples: list[Example], class_names: tuple[str, ...]) -> Arrays:
-    """Balanced arrays: 600 test examples, up to 500 a class in the pool, all by sha256 of their content.
+    """Balanced arrays: 600 test examples and up to 500 a class in the pool, chosen by sha256 of their content.
 
-    The test examples come from modules of their own, at most 12 of a class from one. A wording that occurs in several
-    classes is left out; of near-copies in one class the first stays.
+    The test examples come from modules of their own, at most 12 of a class from one; groups are the pool's modules. A
+    wording that occurs in several classes is left out, and so are near-copies: in one class, all but the first.
     """
-    examples = _without_near_copies(_first_of_each(_unambiguous(examples), len(class_names)))
+    examples = _without_near_copies(_capped(_unambiguous(examples), CANDIDATES))
     test, modules = _test(examples, len(class_names))
     pool = [example for example in examples if example.group not in modules]
     size = min(POOL, *(sum(example.label == label for example in pool) for label in range(len(class_names))))
@@ -53,10 +53,6 @@ def _unambiguous(examples: list[Example]) -> list[Example]:
     return sorted(kept, key=lambda example: _digest(example.text))
 
 
-def _first_of_each(examples: list[Example], classes: int) -> list[Example]:
-    return _capped(examples, CANDIDATES) if classes else []
-
-
 def _capped(examples: list[Example], size: int) -> list[Example]:
     """The first of each class, up to `size`, in their order."""
     taken: dict[int, int] = defaultdict(int)
@@ -69,6 +65,7 @@ def _capped(examples: list[Example], size: int) -> list[Example]:
 
 
 def _without_near_copies(examples: list[Example]) -> list[Example]:
+    """The first of each set of near-copies; none where they are of several classes."""
     neighbours = _near_pairs([example.text for example in examples])
     labels = [example.label for example in examples]
     kept: set[int] = set()

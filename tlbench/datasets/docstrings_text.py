@@ -5,15 +5,17 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable
+from functools import lru_cache
 
 THING, NAME, LIBRARY = "object", "name", "library"  # what stands for a type, for an identifier and for a package
 FEWEST_WORDS = 6
 
 LIBRARIES = """
-    numpy np scipy sp pandas pd scikit-learn scikitlearn sklearn scikit scikits matplotlib mpl mplot3d pyplot plt pylab
-    torch pytorch libtorch torchscript torchvision caffe2 aten tensorflow tf keras jax numba cupy dask statsmodels sm
-    patsy formulaic seaborn sns sympy networkx nx sqlalchemy psycopg2 pymysql joblib cython pyarrow numexpr pytables
+    numpy scipy pandas scikit-learn scikitlearn sklearn scikit scikits matplotlib mplot3d pyplot pylab torch pytorch
+    libtorch torchscript torchvision caffe2 aten tensorflow keras jax numba cupy dask statsmodels patsy formulaic
+    seaborn sympy networkx sqlalchemy psycopg2 pymysql joblib cython pyarrow numexpr pytables cuda triton nccl
 """
+ABBREVIATIONS = "np sp pd tf sm nx sns mpl plt"  # in NP-hard and TF-IDF they are something else
 TYPES = """
     ndarray ndarrays array_like array-like dataframe dataframes tensor tensors ufunc ufuncs dtype dtypes
 """
@@ -51,19 +53,24 @@ _IDENTIFIER = re.compile(
 )
 
 
-def _any_of(words: str, flags: int = 0) -> re.Pattern[str]:
-    return re.compile(rf"(?<![\w-])(?:{'|'.join(map(re.escape, words.split()))})(?:'s)?(?![\w-])", flags)
+def _any_of(words: str, flags: int = re.IGNORECASE, *, outside: str = r"\w") -> re.Pattern[str]:
+    """Any of the words, where none of the characters `outside` stands beside it."""
+    return re.compile(rf"(?<![{outside}])(?:{'|'.join(map(re.escape, words.split()))})(?:'s)?(?![{outside}])", flags)
 
 
-_LIBRARY, _TYPE = _any_of(LIBRARIES, re.IGNORECASE), _any_of(TYPES, re.IGNORECASE)
-_CAPITALISED, _JARGON = _any_of(CAPITALISED_TYPES), _any_of(JARGON, re.IGNORECASE)
+_own_name = lru_cache(maxsize=32)(_any_of)
+_LIBRARY, _ABBREVIATION = _any_of(LIBRARIES), _any_of(ABBREVIATIONS, outside=r"\w-")
+_TYPE, _JARGON, _CAPITALISED = _any_of(TYPES), _any_of(JARGON), _any_of(CAPITALISED_TYPES, 0)
 _REPEATED = re.compile(r"\b(object|name|library)(?:[\s,/]+(?:or |and )?\1\b)+")
 
 
-def prose(docstring: str) -> str | None:
-    """The first paragraph as one line in plain words, masked; None when there are fewer than six words of English."""
+def prose(docstring: str, package: str) -> str | None:
+    """The first paragraph as one line in plain words, masked; None when there are fewer than six words of English.
+
+    The package's own name is masked in what it says, even where it is a word that others use.
+    """
     paragraph = first_paragraph(docstring)
-    text = masked(paragraph) if paragraph else ""
+    text = masked(_own_name(package).sub(LIBRARY, paragraph)) if paragraph else ""
     words = [word for word in re.findall(r"[A-Za-z]{2,}", text) if word not in (THING, NAME, LIBRARY)]
     return text if len(words) >= FEWEST_WORDS else None
 
@@ -83,7 +90,7 @@ def masked(text: str) -> str:
     """The text with links, code, type names and names of libraries replaced by neutral words."""
     text = _LINK.sub(lambda found: found[1] or " ", _MATHS.sub(" ", text))
     text = _LITERAL.sub(_word_or_name, _ROLE.sub(NAME, text))
-    text = _LIBRARY.sub(LIBRARY, text.replace("*", ""))
+    text = _ABBREVIATION.sub(LIBRARY, _LIBRARY.sub(LIBRARY, text.replace("*", "")))
     text = _VERSION.sub(" ", _JARGON.sub(NAME, _IDENTIFIER.sub(NAME, text)))
     text = _CAPITALISED.sub(THING, _TYPE.sub(THING, text))
     text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,8 @@ from tlbench.backbones.text_network import fresh_model
 from tlbench.backbones.text_tokens import Tokens
 from tlbench.types import TlbenchError
 
+SECONDS = 10.0  # for the hub to answer in; a download itself would try for longer
+COMMIT = re.compile(r"[0-9a-f]{40}")
 LENGTH = 128  # tokens, unless a reference says otherwise: what most texts of the usual tasks stay under
 
 
@@ -21,9 +24,14 @@ class Files:
 
     def __init__(self, place: str, *, revision: str | None = None, local: bool = False) -> None:
         self.place, self.local = place, local
-        self._options: dict[str, Any] = {"revision": revision, "trust_remote_code": False}
         if local and not (Path(place) / "config.json").is_file():
             raise TlbenchError(f"{place} holds no config.json; a network's folder is what `save_pretrained` writes")
+        commit, self._problem = ("", "") if local else _commit(place, revision)
+        self._options: dict[str, Any] = {
+            "revision": commit or revision,
+            "local_files_only": bool(self._problem),
+            "trust_remote_code": False,
+        }
         self.config = self._config()
 
     @property
@@ -33,17 +41,23 @@ class Files:
 
     def find(self, name: str) -> Path | None:
         """Where a file lies; None where the network has none of this name."""
-        from transformers.utils import cached_file
+        if self.local:
+            file = Path(self.place) / name
+            return file if file.is_file() else None
+        from huggingface_hub import hf_hub_download, try_to_load_from_cache
+        from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
-        with self._explained("its files"):
-            path = cached_file(
-                self.place,
-                name,
-                revision=self._options["revision"],
-                _raise_exceptions_for_missing_entries=False,
-                _raise_exceptions_for_connection_errors=False,
-            )
-        return Path(path) if path else None
+        revision = self._options["revision"]
+        cached = try_to_load_from_cache(self.place, name, revision=revision)
+        if cached is not None:  # a path, or a note that the repository has no such file
+            return Path(cached) if isinstance(cached, str) else None
+        with self._explained(f"whether it has a {name}"):
+            try:
+                return Path(hf_hub_download(self.place, name, revision=revision, local_files_only=bool(self._problem)))
+            except LocalEntryNotFoundError:
+                raise
+            except EntryNotFoundError:
+                return None
 
     def model(self, *, random: bool = False) -> Any:
         """The network, with every weight from its files, or all of them fresh.
@@ -126,16 +140,40 @@ class Files:
         except TlbenchError:
             raise
         except Exception as error:
-            first = str(error).strip().partition("\n")[0]
+            first = self._problem or str(error).strip().partition("\n")[0]
             raise TlbenchError(f"{self.said}: {what} cannot be read: {first}; {self._advice()}") from error
 
     def _advice(self) -> str:
         if self.local:
             return "a folder must hold config.json, model.safetensors and tokenizer.json, as `save_pretrained` writes"
         return (
-            "check the name; without a network, fetch it first where there is one (`tlbench fetch SUITE`) "
-            "or name a folder: hf:./FOLDER"
+            "check the name, fetch it where there is a network (`tlbench fetch SUITE`), or name a folder: hf:./FOLDER"
         )
+
+
+def _commit(place: str, revision: str | None) -> tuple[str, str]:
+    """The commit that the hub has for a revision, so that all files are of one; or why it could not be asked.
+
+    Raises TlbenchError where the hub says that there is no such network.
+    """
+    from huggingface_hub import HfApi, try_to_load_from_cache
+    from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if revision and COMMIT.fullmatch(revision) and try_to_load_from_cache(place, "config.json", revision=revision):
+        return revision, ""
+    try:
+        return HfApi().model_info(place, revision=revision, timeout=SECONDS).sha or "", ""
+    except GatedRepoError as error:
+        raise TlbenchError(f"hf:{place} is gated; accept its terms at hf.co/{place}, run: hf auth login") from error
+    except RevisionNotFoundError as error:
+        raise TlbenchError(f"hf:{place} has no revision {revision!r}; see its commits on the hub") from error
+    except (RepositoryNotFoundError, HFValidationError) as error:
+        raise TlbenchError(
+            f"the hub has no network {place!r}, or it is private; check the name (hf:NAME, or hf:./FOLDER for files of "
+            "your own), or run: hf auth login"
+        ) from error
+    except Exception as error:  # the ways in which a network can be absent belong to several libraries
+        return "", f"the hub cannot be reached ({type(error).__name__}: {str(error).strip()[:120]})"
 
 
 def _mismatched(info: dict[str, Any]) -> list[tuple[str, Any, Any]]:

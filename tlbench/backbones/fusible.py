@@ -10,17 +10,27 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def fusible(network: M) -> M:
-    """The network itself, with attention written out and nothing computed in place.
+    """The network itself, with attention and average pooling written out and nothing computed in place.
 
     Dropout and stochastic depth need no change: a tail stays in eval mode while it trains.
     """
     module: Any
-    for module in network.modules():
+    for module in list(network.modules()):
         if hasattr(module, "fused_attn"):
             module.fused_attn = False  # the fused kernel has no batching rule
         if getattr(module, "inplace", False):
             module.inplace = False  # an activation at a tap must survive the tail
+        for name, child in module.named_children():
+            if type(child) is nn.AdaptiveAvgPool2d and child.output_size in (1, (1, 1)):
+                setattr(module, name, Average())
     return network
+
+
+class Average(nn.Module):
+    """Maps [m, d, h, w] -> their means [m, d, 1, 1]; torch's own pooling has no batching rule."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean((-2, -1), keepdim=True)
 
 
 class ChannelsSecond(nn.Module):

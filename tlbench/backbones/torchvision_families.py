@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench.backbones.base import Trunk
-from tlbench.backbones.fusible import ChannelsSecond, ToChannelsLast, ToChannelsSecond
+from tlbench.backbones.fusible import Average, ChannelsSecond, ToChannelsLast, ToChannelsSecond
 from tlbench.types import TlbenchError
 
 
@@ -45,13 +45,6 @@ class FirstToken(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return x[:, 0]
-
-
-class Average(nn.Module):
-    """Maps [m, d, h, w] -> their means [m, d, 1, 1]; torch's own pooling has no batching rule."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.mean((-2, -1), keepdim=True)
 
 
 class Attention(nn.Module):

@@ -165,6 +165,7 @@ def report(
 
 
 app.command()(cli_advise.advise)
+app.command()(cli_advise.predict)
 
 
 @app.command("list")

@@ -22,7 +22,7 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     makes it. Raises TlbenchError for a frame that is not one suite's results.
     """
     ranked = ranking(grid(frame))
-    gained = transfer(ranked.grid, meta)
+    gained = transfer(ranked.grid, meta, meta.baseline)
     table = tables.leaderboard(ranked)
     drawn = plots.pictures(ranked, gained, meta)
     texts = {

@@ -10,7 +10,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlbench.report import page_cells, page_costs, page_tables
+from tlbench.report import page_cells, page_costs, page_floor, page_tables
 from tlbench.report.meta import Meta
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
@@ -40,6 +40,7 @@ def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Met
         by_dataset=page_tables.scores_by_dataset(ranking, groups),
         gains=page_tables.gains(ranking, transfer),
         harmed=page_tables.harmed(ranking, transfer),
+        floors=page_floor.floors(ranking, meta),
         pairs=pairs,
         metrics=page_tables.metrics(ranking),
         coverage=page_cells.coverage(ranking, groups),

@@ -18,5 +18,6 @@ class Meta:
     cards: Mapping[str, Card] = field(default_factory=dict)  # dataset's name to its card
     description: str = ""
     baseline: str = "from_scratch"  # what a pretrained network is compared with
-    without_pretraining: tuple[str, ...] = ("from_scratch", "majority", "pixels_logistic")  # no transfer to speak of
+    raw_floors: tuple[str, ...] = ("pixels_logistic", "tfidf_logistic")  # learn from the labels and raw inputs alone
+    without_pretraining: tuple[str, ...] = ("from_scratch", "majority", "pixels_logistic", "tfidf_logistic")
     provisional: tuple[str, ...] = ("smoke", "lite")  # presets too small for a ranking to stand

@@ -48,7 +48,7 @@ def fetched(suite: Suite, *, say: Callable[[str], None]) -> list[Item]:
             item = item._replace(facts=f"{facts}, {time.monotonic() - began:.0f} s")
         except Exception as error:  # whatever a library raises: it is told at the end, and the rest is fetched
             item = item._replace(problem=_sentence(error))
-        say(f"  {item.facts or f'problem: {item.problem}'}")
+        say(f"  {item.facts or 'cannot be used; why is told at the end'}")
         found.append(item)
     return found
 
@@ -59,7 +59,7 @@ def summary(suite: Suite, items: list[Item]) -> str:
     if not problems:
         return "\n".join([f"all {len(items)} are here and verified", *_elsewhere(suite)])
     lines = [f"{len(problems)} of {len(items)} cannot be used:"]
-    lines += [f"  {item.kind} {item.name}: {item.problem}" for item in problems]
+    lines += [f"  {item.problem if item.name in item.problem else f'{item.name}: {item.problem}'}" for item in problems]
     if os.environ.get("HF_HUB_OFFLINE", "0") not in ("", "0"):
         lines.append("HF_HUB_OFFLINE is set, which forbids any download from the Hugging Face hub; unset it to fetch")
     return "\n".join([*lines, f"what is here is kept; the same command fetches the rest: tlbench fetch {typed(suite)}"])

@@ -28,7 +28,8 @@ class Recipe(NamedTuple):
 class Preprocessing(nn.Module):
     """uint8 [m, H, W, 3] -> normalised float32 [m, 3, S, S].
 
-    Resizing is antialiased and rounds to whole shades, as Pillow does. Raises TlbenchError for an unknown recipe.
+    Resizing is antialiased and rounds to whole shades after each of its two passes, as Pillow does. Raises
+    TlbenchError for an unknown recipe.
     """
 
     mean: Tensor
@@ -55,11 +56,12 @@ class Preprocessing(nn.Module):
         return f"{recipe.interpolation} to {recipe.resized}, {recipe.crop} crop of {recipe.size}"
 
     def _resized(self, images: Tensor) -> Tensor:
-        size = _size_after(images.shape[-2], images.shape[-1], self.recipe)
-        if size == tuple(images.shape[-2:]):
-            return images
+        height, width = _size_after(images.shape[-2], images.shape[-1], self.recipe)
         mode = INTERPOLATIONS[self.recipe.interpolation]
-        return F.interpolate(images, size, mode=mode, antialias=mode != "nearest-exact").round().clamp(0, 255)
+        for size in ((images.shape[-2], width), (height, width)):  # across, then down, as Pillow does it
+            if size != tuple(images.shape[-2:]):
+                images = F.interpolate(images, size, mode=mode, antialias=mode != "nearest-exact").round().clamp(0, 255)
+        return images
 
 
 def _size_after(height: int, width: int, recipe: Recipe) -> tuple[int, int]:

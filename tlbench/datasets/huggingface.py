@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import logging
 import os
 import re
@@ -37,8 +38,9 @@ log = logging.getLogger("tlbench")
 def opened(reference: str) -> tuple[str, Dataset]:
     """`hf:OWNER/NAME/CONFIG?text=COLUMN&label=COLUMN&test=SPLIT&revision=SHA`; of images `image=COLUMN`.
 
-    `train` may name several splits, as train=train,extra. A path that exists is taken before a repository. Raises
-    TlbenchError for unknown options, and for what is neither.
+    `train` may name several splits, as train=train,extra. A path that exists is taken before a repository. A repository
+    without `revision` stays what it was when its arrays were first made. Raises TlbenchError for unknown options, and
+    for what is neither.
     """
     rest, given = options.split(reference, OPTIONS)
     options.side(reference, given)
@@ -62,7 +64,7 @@ def opened(reference: str) -> tuple[str, Dataset]:
     )
 
     def arrays(root: Path) -> Arrays:
-        tables = from_files(path, root / "downloads" / "hf") if path else _of_hub(_repository(rest, given))
+        tables = from_files(path, root / "downloads" / "hf") if path else _of_hub(_repository(rest, given), root)
         return arrays_of(tables, given, reference, size=options.side(reference, given))
 
     return name, Dataset(card, arrays, state=lambda: sha256([name, _stamps(path)]))
@@ -109,11 +111,20 @@ def _split_by_hash(arrays: Arrays) -> Arrays:
     )
 
 
-def _of_hub(repository: Repository) -> Tables:
+def _of_hub(repository: Repository, root: Path) -> Tables:
+    """Its splits; the commit that they come from is said and noted under `root`/downloads/hf."""
     tables = from_hub(repository)
-    log.info("hf:%s: commit %s", repository.name, tables.commit or "unknown")
+    facts = {
+        **repository._asdict(),
+        "commit": tables.commit,
+        "rows": {at: len(tables.splits[at]) for at in tables.splits},
+    }
     if repository.revision is None:
-        check_counts(repository.name, {split: len(table) for split, table in tables.splits.items()})
+        check_counts(repository.name, facts["rows"])
+    log.info("hf:%s: commit %s", repository.name, tables.commit or "unknown")
+    note = root / "downloads" / "hf" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', '-'.join(filter(None, repository)))}.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(facts, indent=1))
     return tables
 
 

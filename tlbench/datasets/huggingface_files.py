@@ -124,7 +124,7 @@ def _opened(load: Callable[[], Any], name: str, problem: str) -> Mapping[str, Da
 
 def _next_step(problem: str) -> str:
     if not problem:
-        return "check the name and the path"
+        return "check its name and path, or try again"
     return (
         "on a machine with a network run: tlbench fetch SUITE, and bring its HF_HOME here; or download the dataset's "
         "files and write hf:DIRECTORY"

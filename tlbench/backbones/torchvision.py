@@ -14,7 +14,7 @@ from tlbench import rng
 from tlbench.backbones.base import Backbone, Named
 from tlbench.backbones.fusible import fusible
 from tlbench.backbones.preprocessing import Preprocessing, Recipe
-from tlbench.backbones.torchvision_families import cut
+from tlbench.backbones.torchvision_families import check_family, cut
 from tlbench.backbones.weights_files import from_url, load_exactly, tensors, weights_file
 from tlbench.datasets.options import named, side, split
 from tlbench.registry import register, unknown
@@ -104,6 +104,7 @@ def _created(spec: Spec, size: int, seed: int) -> tuple[nn.Module, nn.Linear]:
     sized = {"image_size": size} if spec.model.startswith("vit_") else {}
     with rng.ambient(seed):
         model = torchvision.models.get_model(spec.model, weights=None, **sized)
+    check_family(model, spec.model)
     name, classifier = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)][-1]
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, nn.Identity())
@@ -116,8 +117,12 @@ def _created(spec: Spec, size: int, seed: int) -> tuple[nn.Module, nn.Linear]:
 def _state(spec: Spec) -> dict[str, Tensor]:
     import torchvision.models
 
-    if not spec.weights or spec.weights in torchvision.models.get_model_weights(spec.model).__members__:
+    members = torchvision.models.get_model_weights(spec.model).__members__
+    if not spec.weights or spec.weights in members:
         return tensors(from_url(spec.reference, _published(spec).url))
+    if not Path(spec.weights).exists():
+        known = [*(name for name in members if name != "DEFAULT"), "random"]
+        raise TlbenchError(unknown(f"weights of {spec.model}", spec.weights, known, f"a path, or {', '.join(known)}"))
     return tensors(weights_file(Path(spec.weights), spec.reference))
 
 

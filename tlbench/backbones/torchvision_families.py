@@ -18,13 +18,17 @@ def cut(model: Any, name: str) -> Trunk:
 
     Raises TlbenchError where it is of no known family.
     """
-    family = FAMILIES.get(type(model).__name__)
-    if family is None:
+    check_family(model, name)
+    return FAMILIES[type(model).__name__](model)
+
+
+def check_family(model: Any, name: str) -> None:
+    """Raises TlbenchError where the network is of no family that can be cut."""
+    if type(model).__name__ not in FAMILIES:
         raise TlbenchError(
             f"torchvision:{name}: a {type(model).__name__} cannot be cut into blocks; choose one of torchvision's "
             f"families {', '.join(FAMILIES)}, or look for it at timm: tlbench list backbones --timm '{name[:4]}*'"
         )
-    return family(model)
 
 
 class Patches(nn.Module):

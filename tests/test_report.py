@@ -19,7 +19,7 @@ from tlbench import report
 from tlbench.report import page_cells
 from tlbench.report.scores import grid
 from tlbench.store_frame import frame as frame_of
-from tlbench.types import Cell, Measurement, Provenance, Record, Status
+from tlbench.types import Cell, DataFacts, Measurement, Provenance, Record, Status
 
 EVIL = "<script>alert(1)</script>$x$|&\"'"
 
@@ -158,6 +158,14 @@ def test_a_report_of_few_seeds_says_what_it_cannot_say(tmp_path: Path, seeds: in
     text = Words((tmp_path / "report.html").read_text()).text
     assert ("no interval" in text) == (seeds == 1)
     assert ("One split seed" in text) == (seeds == 1)
+
+
+def test_examples_that_were_left_out_are_on_the_page(tmp_path: Path) -> None:
+    facts = DataFacts(1_500, 120, 10, True, 7, {"file cannot be decoded as an image": 3})
+    report.write(simulate(), meta(facts={"digits": facts}), tmp_path)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    for said in ("1,500 to draw labels from", "120 for testing (few", "7 taken out", "3: file cannot be decoded"):
+        assert said in page
 
 
 def test_a_suite_that_has_not_started_is_a_page_of_holes(tmp_path: Path) -> None:

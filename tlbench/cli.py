@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -280,6 +281,8 @@ def pretrain(
 
 def main() -> None:
     """The entry point `tlbench`."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("tlbench").setLevel(logging.INFO)  # long work says how far it is
     app(prog_name="tlbench" if sys.argv[0].endswith("__main__.py") else None)
 
 

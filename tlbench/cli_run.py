@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tlbench import report, runner, space
 from tlbench.cli_estimate import seconds_of
@@ -19,7 +20,10 @@ from tlbench.provenance import cores, devices
 from tlbench.registry import DATASETS, STRATEGIES
 from tlbench.store import Store
 from tlbench.suite import Suite, parse_only, typed
-from tlbench.types import Status
+from tlbench.types import DataFacts, Status
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) -> bool:
@@ -78,14 +82,23 @@ def write_report(suite: Suite, results: Path) -> list[Path]:
     folder = results / suite.name
     with Store.open(folder, create=False) as store:
         frame = store.frame(suite.cells())
+        facts = _facts(frame, store)
     meta = report.Meta(
         name=suite.name,
         preset=suite.preset,
         command=command_of(suite, results),
         cards={name: DATASETS[name].card for name in suite.datasets},
+        facts=facts,
         description=suite.description,
     )
     return report.write(frame, meta, folder)
+
+
+def _facts(frame: pd.DataFrame, store: Store) -> dict[str, DataFacts]:
+    """What became of each dataset, as the run that made its cells found it."""
+    known = frame.loc[frame.data_fingerprint.ne(""), ["dataset", "data_fingerprint"]].drop_duplicates("dataset")
+    kept = {row.dataset: store.plan_get(f"data/{row.data_fingerprint}") for row in known.itertuples()}
+    return {name: DataFacts(**values) for name, values in kept.items() if values is not None}
 
 
 def command_of(suite: Suite, results: Path) -> str:

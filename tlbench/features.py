@@ -62,9 +62,11 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, file: Path) -> Tensor |
 
     A file whose checksum is wrong is said, and computed again.
     """
-    if tap == "input":
-        reader = backbone.prefix(tap).to(encoded.device)
-        return _resident(Bank(encoded.source, encoded.rows, reader, str(encoded.device)))
+    if tap in ("input", "blocks.0"):
+        below = backbone.prefix(tap).to(encoded.device)
+        computed = Bank(encoded.source, encoded.rows, below, str(encoded.device))
+        if tap == "input" or computed.nbytes > RESIDENT_BYTES:
+            return _resident(computed)  # a stem costs less than reading what it gives from a disk
     if not _kept(file):
         _write(file, _computed(backbone, tap, encoded), len(encoded))
     kept = np.load(file, mmap_mode="r", allow_pickle=False)

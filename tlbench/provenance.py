@@ -14,7 +14,9 @@ from tlbench.types import Provenance, TlbenchError
 if TYPE_CHECKING:
     from tlbench.block import Outcome
 
-PACKAGES = ("tlbench", "torch", "torchvision", "timm", "transformers", "datasets", "optuna", "numpy", "scipy", "scikit-learn")
+PACKAGES = (
+    "tlbench", "torch", "torchvision", "timm", "transformers", "datasets", "optuna", "numpy", "scipy", "scikit-learn",
+)  # fmt: skip
 
 
 class Machine(NamedTuple):

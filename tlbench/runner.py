@@ -6,7 +6,7 @@ import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
@@ -109,6 +109,8 @@ def run(
         widths = WidthPlan(**store.plan_put("width", WidthPlan()._asdict()))
         blocks = [replace(block, plan=widths) for block in plan.blocks]
         scorers = {name: each.scorer() for name, each in data.items()}
+        for each in data.values():
+            store.plan_put(f"data/{each.loaded.fingerprint}", asdict(each.loaded.facts))
         where = provenance.here(devices[0])
         started = (lambda _block: None) if progress is None else (lambda block: progress.block_started(block.name))
         if progress is not None:

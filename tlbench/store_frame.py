@@ -13,7 +13,7 @@ from tlbench.types import COSTS, Cell, Measurement, Provenance, Record, Status
 
 NOT_RUN = "not_run"
 
-_IDENTITY = ("key", "name", "dataset", "backbone", "strategy", "budget", "seed", "metric")
+_IDENTITY = ("key", "name", "dataset", "backbone", "strategy", "budget", "seed", "metric", "data_fingerprint")
 _FOUND = ("reason", "score", "floor", "default_score", "peek_gap", "labels", "short_classes")
 _SHAPED = ("transductive", "at_edge", "hyperparameters", "trials")
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)

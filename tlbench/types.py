@@ -47,6 +47,18 @@ class Card:
     horizontal_flip: bool = False  # may augmentation mirror an image without changing its class?
 
 
+@dataclass(frozen=True)
+class DataFacts:
+    """What became of a dataset before anyone trained on it."""
+
+    pool: int  # examples
+    test: int
+    classes: int
+    small_test: bool  # fewer than 500 examples (PROTOCOL 1.2)
+    duplicates_removed: int  # pool examples that were copies of test examples
+    excluded: dict[str, int]  # examples that could not be used: how many, by reason
+
+
 class TaskShape(NamedTuple):
     """All that a strategy may know of a task before it starts; never a dataset's name."""
 

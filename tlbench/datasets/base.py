@@ -23,7 +23,7 @@ from tlbench.datasets.pictures import Pictures, common_side, decoded
 from tlbench.datasets.seals import refuse_when_sealed, seal, sealed
 from tlbench.datasets.versions import maker_version
 from tlbench.registry import DATASETS, Dataset
-from tlbench.types import Arrays, Card, TlbenchError, sha256
+from tlbench.types import Arrays, Card, DataFacts, TlbenchError, sha256
 
 __all__ = ["Loaded", "fingerprint", "load", "prepared", "read_inputs", "seal", "sealed", "sealed_labels", "verify"]
 
@@ -49,6 +49,12 @@ class Loaded:
     def test_is_small(self) -> bool:
         """Fewer than 500 test examples: reports flag it (PROTOCOL 1.2)."""
         return len(self.test_x) < SMALLEST_TEST
+
+    @property
+    def facts(self) -> DataFacts:
+        """What a report tells of it."""
+        sizes = len(self.pool_x), len(self.test_x), len(self.class_names)
+        return DataFacts(*sizes, self.test_is_small, self.duplicates_removed, self.excluded)
 
 
 def load(name: str, root: str | Path) -> Loaded:

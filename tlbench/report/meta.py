@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from tlbench.types import Card
+from tlbench.types import Card, DataFacts
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Meta:
     preset: str
     command: str
     cards: Mapping[str, Card] = field(default_factory=dict)  # dataset's name to its card
+    facts: Mapping[str, DataFacts] = field(default_factory=dict)  # dataset's name to what became of it
     description: str = ""
     baseline: str = "from_scratch"  # what a pretrained network is compared with
     raw_floors: tuple[str, ...] = ("pixels_logistic", "tfidf_logistic")  # learn from the labels and raw inputs alone

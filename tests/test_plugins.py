@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,3 +118,10 @@ def test_the_place_of_an_error_is_the_plugins_own_last_line(tmp_path: Path) -> N
         module.call()
     assert raised_at(caught.value, module.__name__) == "line 4 of calls.py: `return json.loads('{')`"
     assert "decoder.py" in raised_at(caught.value, "another")
+
+
+def test_a_block_goes_to_the_device_that_has_fewest(tmp_path: Path) -> None:
+    on = [replace(block("majority", tmp_path, BAD), device=device) for device in ("cuda:0", "cuda:0", "cuda:1")]
+    assert executors._freest(["cuda:0", "cuda:1", "cuda:2"], on) == "cuda:2"
+    assert executors._freest(["cuda:0", "cuda:1"], on) == "cuda:1"
+    assert executors._freest(["cuda:0", "cuda:1"], []) == "cuda:0"

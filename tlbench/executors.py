@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,13 +44,13 @@ def outcomes(
 
     `timeout` is seconds a cell. A block that overruns, or whose worker dies, is run again cell by cell, each once.
     """
-    waiting = deque(replace(block, device=devices[i % len(devices)]) for i, block in enumerate(blocks))
+    waiting = deque(blocks)
     with _pool(workers) as pool:
         running: dict[Future, Block] = {}
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    block = waiting.popleft()
+                    block = replace(waiting.popleft(), device=_freest(devices, running.values()))
                     limit = None if timeout is None else timeout * len(block.jobs)
                     running[pool.schedule(_work, args=[block], timeout=limit)] = block
                     started(block)
@@ -65,6 +65,11 @@ def outcomes(
         except BaseException:
             pool.stop()
             raise
+
+
+def _freest(devices: Sequence[str], running: Iterable[Block]) -> str:
+    """The device with the fewest blocks; the first of them."""
+    return min(devices, key=[block.device for block in running].count)
 
 
 def _found(future: Future, block: Block) -> list[Outcome] | None:

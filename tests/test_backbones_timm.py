@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from tlbench import backbones, cli, rng
 from tlbench.backbones import Backbone
 from tlbench.registry import BACKBONES
+from tlbench.strategies.modules import block_dims
 from tlbench.types import TlbenchError
 
 FAMILIES = {
@@ -32,6 +33,7 @@ FAMILIES = {
     "Swin": "timm:swin_tiny_patch4_window7_224@random?size=32",
     "Swin V2": "timm:swinv2_tiny_window8_256@random?size=32",
     "stages in a row": "timm:poolformer_s12@random?size=32",
+    "stages in a row, channels last": "timm:mambaout_femto@random?size=32",
 }
 
 
@@ -62,6 +64,13 @@ def of_timm(reference: str, backbone: Backbone, x: torch.Tensor) -> torch.Tensor
     model.eval()
     with torch.no_grad():
         return model.forward_head(model.forward_features(backbone.prefix("input")(x)), pre_logits=True)
+
+
+@pytest.mark.parametrize("name", ["Swin", "Swin V2", "ConvNeXt", "stages in a row", "stages in a row, channels last"])
+def test_channels_come_second_in_the_maps_between_blocks(name: str) -> None:
+    backbone = backbones.get(FAMILIES[name])
+    dims = block_dims(backbone.tail("input"), backbone.prefix("input")(pictures(1)))
+    assert sorted(dims) == dims and backbone.dim >= dims[-1] > dims[0] >= 40
 
 
 @pytest.mark.parametrize("reference", FAMILIES.values(), ids=FAMILIES)

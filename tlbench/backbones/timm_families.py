@@ -25,7 +25,7 @@ def cut(model: Any, name: str) -> Trunk:
         if any(base.__name__ == family for base in type(model).__mro__):
             return found(model)
     trunk = _in_a_row(model)
-    if trunk is None or not _same_features(trunk, model):
+    if trunk is None:
         raise TlbenchError(
             f"timm:{name}: a {type(model).__name__} cannot be cut into blocks; choose a network of timm's families "
             f"{', '.join(FAMILIES)}, or another whose stages run in a row"
@@ -121,9 +121,7 @@ def _efficientnet(model: Any) -> Trunk:
 
 
 def _swin(model: Any) -> Trunk:
-    blocks = [ChannelsSecond(block) for block in _staged(model.layers)]
-    stem = nn.Sequential(model.patch_embed, ToChannelsSecond())
-    return Trunk(stem, list(blocks), nn.Sequential(ToChannelsLast(), Pool(model, ["norm"], ["head"])))
+    return _turned(Trunk(model.patch_embed, _staged(model.layers), Pool(model, ["norm"], ["head"])))
 
 
 def _staged(stages: Iterable[Any]) -> list[nn.Module]:
@@ -136,20 +134,22 @@ def _staged(stages: Iterable[Any]) -> list[nn.Module]:
 
 
 def _in_a_row(model: Any) -> Trunk | None:
-    """The first container of stages as blocks, what is registered before it as stem, the rest as head."""
+    """The first container of stages as blocks, what is registered before it as stem, the rest as head.
+
+    None where that is not how the network computes its features, as found on a picture of noise.
+    """
     names = [name for name, _ in model.named_children()]
     for container in CONTAINERS:
         held = getattr(model, container, None)
         if isinstance(held, nn.Sequential | nn.ModuleList) and len(held) > 1:
             at = names.index(container)
-            head = [name for name in names[at + 1 :] if name not in HEADS]
             stem = nn.Sequential(*(getattr(model, name) for name in names[:at]))
-            return Trunk(stem, list(held), Pool(model, head, HEADS))
+            head = Pool(model, [name for name in names[at + 1 :] if name not in HEADS], HEADS)
+            return _checked(Trunk(stem, list(held), head), model)
     return None
 
 
-def _same_features(trunk: Trunk, model: Any) -> bool:
-    """On a picture of noise; False too where the pieces do not fit together."""
+def _checked(trunk: Trunk, model: Any) -> Trunk | None:
     side = model.pretrained_cfg["input_size"][-1]
     x = torch.linspace(-2, 2, 3 * side * side).reshape(1, 3, side, side).sin()
     model.eval()
@@ -157,12 +157,22 @@ def _same_features(trunk: Trunk, model: Any) -> bool:
     with torch.no_grad():
         expected = model.forward_head(model.forward_features(x), pre_logits=True)
         try:
-            found = trunk(x)
+            blocks = nn.Sequential(trunk.stem, *trunk.blocks)(x)
+            found = trunk.head(blocks)
         except (RuntimeError, TypeError, AttributeError, ValueError, NotImplementedError, IndexError):
-            return False
+            return None  # the pieces do not fit together
     if not isinstance(found, Tensor) or found.shape != expected.shape or found.ndim != 2:
-        return False
-    return bool((found - expected).abs().max() <= CLOSE * expected.abs().max())
+        return None
+    if (found - expected).abs().max() > CLOSE * expected.abs().max():
+        return None
+    channels_last = blocks.ndim == 4 and blocks.shape[-1] == model.num_features != blocks.shape[1]
+    return _turned(trunk) if channels_last else trunk
+
+
+def _turned(trunk: Trunk) -> Trunk:
+    """The same network with maps whose channels come second between its blocks."""
+    stem, head = nn.Sequential(trunk.stem, ToChannelsSecond()), nn.Sequential(ToChannelsLast(), trunk.head)
+    return Trunk(stem, [ChannelsSecond(block) for block in trunk.blocks], head)
 
 
 HEADS = ("global_pool", "head", "fc", "classifier", "head_drop", "fc_norm", "attn_pool", "flatten", "last_linear")

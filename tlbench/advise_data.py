@@ -150,6 +150,10 @@ def _cut(data: Labelled, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
 
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
+    if data.groups is not None:
+        number = min(number, len(np.unique(data.groups)))
+        if number < 2:
+            raise TlbenchError(f"{data.card.name}: all examples are of one group, so none can be held out; add others")
     state = seed("advise", data=data.fingerprint) % 2**32
     kind = StratifiedKFold if data.groups is None else StratifiedGroupKFold
     with warnings.catch_warnings():

@@ -42,10 +42,10 @@ def answer(contest: Contest, found: Findings) -> list[str]:
     """What to use, and what it scores."""
     metric = contest.data.card.metric
     chance = next((way.value.mean for way in found.ways if way.strategy == "majority"), None)
-    guess = f"; always naming the largest class gives {percent(chance)}" if chance is not None else ""
+    guess = f"; always naming the largest class would give {percent(chance)}" if chance is not None else ""
     meaning = f" ({MEANINGS[metric]})" if metric in MEANINGS else ""
     way = found.subject
-    score = f"{metric.replace('_', ' ')} {percent(way.value.mean)}, 95 % interval {between(way.value)}{guess}{meaning}"
+    score = f"{metric.replace('_', ' ')}{meaning} {percent(way.value.mean)}, 95 % interval {between(way.value)}{guess}"
     if found.advised is None:
         return [
             f"**Nothing here is known to beat guessing.** The best of {len(found.ways)} ways, {named(way)}, reached "
@@ -63,7 +63,8 @@ def answer(contest: Contest, found: Findings) -> list[str]:
             f"cannot be told from chance here ({between(way.behind, signed=True)}); {named(way)} needs "
             f"{cheaper} less computing, so it is the one to start with.",
         ]
-    return [*lines, "", cost(way)]
+    keep = "To have it: the same command with `--export DIR`, then `tlbench predict DIR INPUT...`."
+    return [*lines, "", cost(way), "", keep]
 
 
 def certainty(contest: Contest, found: Findings) -> list[str]:
@@ -84,8 +85,7 @@ def certainty(contest: Contest, found: Findings) -> list[str]:
                 "That is no proof that they are equal."
             )
         if found.more.rival is not None:
-            rival = f"{named(found.more.rival)} from {named(found.best)}"
-            lines.append(f"- To tell {rival}: {label_more(contest, found.more.to_choose)}.")
+            lines.append(f"- {rivalry(contest, found, found.more.rival)}")
     if found.flattery > 0.001:
         lines.append(
             f"- The best of {len(found.ways)} looks better than it is on the examples that it was chosen on: here by "
@@ -111,7 +111,13 @@ def labels(contest: Contest, found: Findings) -> list[str]:
         more = math.ceil(len(contest.data.y) / len(contest.data.class_names))
         another = f"another doubling (about {more} labels more a class) should bring as much or somewhat less"
         return [*curve, f"**More labels help.** {said}; {another}, as curves flatten."]
-    return [*curve, f"**Cannot tell what more labels would buy.** {said}. {label_more(contest, found.more.to_know)}."]
+    n, classes = len(contest.data.y), len(contest.data.class_names)
+    more = math.ceil(n / classes)
+    next_step = f"Label about {more} more a class and ask again: the interval should shrink by a third"
+    if found.more.to_know <= 2 * n:
+        more = max(1, math.ceil((found.more.to_know - n) / classes))
+        next_step = f"Label about {more} more a class and ask again: the interval should then be narrow enough to tell"
+    return [*curve, f"**Cannot tell what more labels would buy.** {said}. {next_step}."]
 
 
 def table(contest: Contest, found: Findings) -> Iterator[str]:
@@ -123,18 +129,17 @@ def table(contest: Contest, found: Findings) -> Iterator[str]:
         behind = "best" if way is found.best else f"{points(way.behind.mean)} ({between(way.behind, signed=True)})"
         mark = " **(advised)**" if way is found.advised else ""
         apart = "" if way is found.best or way.told_apart else " ?"
-        spent = seconds(way.cost.get("tune_seconds", math.nan) + way.cost.get("fit_seconds", math.nan))
-        yield (
-            f"| {named(way)}{mark} | {percent(way.value.mean)} | {between(way.value)} | {behind}{apart} | {spent} | "
-            f"{way.cost.get('predict_ms_1', math.nan):.3g} ms | {amount(way.cost.get('stored_parameters', math.nan))} |"
-        )
+        speed = f"{way.cost.get('predict_ms_1', math.nan):.2g} ms"
+        size = amount(way.cost.get("stored_parameters", math.nan))
+        score = f"{percent(way.value.mean)} | {between(way.value)} | {behind}{apart}"
+        yield f"| {named(way)}{mark} | {score} | {spent(way)} | {speed} | {size} |"
     if len(found.ways) > ROWS:
         yield f"\nand {len(found.ways) - ROWS} more, in advice.json."
     yield "\n`?`: cannot be told apart from the best."
     for name, reason in found.failed.items():
         yield f"\nNot compared: {name} ({reason})."
     for name, reason in contest.left_out.items():
-        yield f"\nNetwork left out: {name}: {reason}."
+        yield f"\nNetwork left out: {name} ({short(reason)})."
 
 
 def classes(contest: Contest, mistakes: Sequence[Confused]) -> list[str]:
@@ -188,13 +193,19 @@ def method(contest: Contest, found: Findings) -> list[str]:
 
 def cost(way: Way) -> str:
     """Seconds, milliseconds and numbers of a way."""
-    spent = seconds(way.cost.get("tune_seconds", math.nan) + way.cost.get("fit_seconds", math.nan))
     kept, whole = (amount(way.cost.get(f"{kind}_parameters", math.nan)) for kind in ("stored", "total"))
     return (
-        f"It costs {spent} to choose its settings and train (features not counted), "
-        f"{way.cost.get('predict_ms_1', math.nan):.3g} ms to predict one example on one core or device, "
-        f"and {kept} numbers to keep for this task; the whole network has {whole}."
+        f"It costs {spent(way)} to choose its settings and train (features not counted), "
+        f"{way.cost.get('predict_ms_1', math.nan):.2g} ms to predict one example on one core or device, "
+        f"and {'next to nothing' if kept == '0' else f'{kept} numbers'} to keep for this task; the whole network has "
+        f"{whole}."
     )
+
+
+def spent(way: Way) -> str:
+    """Time to choose settings and to train."""
+    value = way.cost.get("tune_seconds", math.nan) + way.cost.get("fit_seconds", math.nan)
+    return "< 0.1 s" if value < 0.1 else seconds(float(f"{value:.2g}") if value < 60 else value)
 
 
 def named(way: Way) -> str:
@@ -234,15 +245,22 @@ def between(value: Estimate, *, signed: bool = False) -> str:
     return f"{100 * value.low:.0f} to {100 * value.high:.0f} %"
 
 
+def short(reason: str) -> str:
+    """What went wrong, without the advice and the details that follow."""
+    first = reason.partition(" (")[0].partition(";")[0]
+    return first.rpartition("': ")[2] if "': " in first else first
+
+
 def listed(names: Sequence[str]) -> str:
     shown = ", ".join(names[: 2 * NAMED])
     return f"{shown} and {len(names) - 2 * NAMED} more" if len(names) > 2 * NAMED else shown
 
 
-def label_more(contest: Contest, needed: float) -> str:
-    """How many labels more a class, derived from the interval's width, or that no sensible number would do."""
+def rivalry(contest: Contest, found: Findings, rival: Way) -> str:
+    """How many labels more a class would tell a rival from the best, derived from the width of their interval."""
     n, classes = len(contest.data.y), len(contest.data.class_names)
-    if needed > ENOUGH * n:
-        return f"it would take more than {ENOUGH:.0f} times the labels that you have, so it hardly matters"
-    more = max(1, math.ceil((needed - n) / classes))
-    return f"label about {more} more a class and ask again; the interval should then be narrow enough"
+    pair = f"{named(rival)} from {named(found.best)}"
+    if found.more.to_choose > ENOUGH * n:
+        return f"To tell {pair} would take more than {ENOUGH:.0f} times the labels that you have: choose by cost."
+    more = max(1, math.ceil((found.more.to_choose - n) / classes))
+    return f"To tell {pair}, label about {more} more a class and ask again."

@@ -67,7 +67,7 @@ class BitFit(GradientStrategy):
     share = 0.5
     tap = "blocks.0"
     space: ClassVar[Space] = {
-        "lr": Float(1e-4, 1e-1, log=True, default=1e-2, text=Float(1e-5, 1e-2, log=True, default=1e-3)),
+        "lr": Float(1e-4, 1e-1, log=True, default=1e-2, text=Float(3e-5, 3e-2, log=True, default=3e-3)),
         "weight_decay": Float(1e-4, 1e-1, log=True, default=1e-2),
     }
 

@@ -48,7 +48,7 @@ class Predictor:
 
     def _at_tap(self, raw: np.ndarray) -> Tensor:
         with torch.no_grad():
-            return self._prefix(torch.from_numpy(np.ascontiguousarray(self.backbone.encoded(raw))))
+            return self._prefix(torch.from_numpy(np.array(self.backbone.encoded(raw))))
 
     def _empty(self, x: Tensor, num_classes: int) -> Task:
         """A task that tells shapes and holds no training example; one for all calls, as strategies build on it once."""

@@ -16,12 +16,13 @@ from tlbench.types import TlbenchError
 
 TABLES = (".csv", ".tsv")
 EMPTY = "empty text"
+NAMED = 500  # characters of a text that are printed, so that any program reads what is printed
 
 
 class Input(NamedTuple):
     """One thing to predict."""
 
-    name: str  # a file, or the text itself
+    name: str  # a file, or the beginning of the text
     raw: np.ndarray | str | None  # None where it cannot be read
     problem: str = ""
 
@@ -58,7 +59,8 @@ def texts(typed: Sequence[str], column: str | None) -> Iterator[Input]:
         else:
             lines = [each]
         for text in lines:
-            yield Input(text, text) if text.strip() else Input(text, None, EMPTY)
+            name = text if len(text) <= NAMED else f"{text[:NAMED]} ..."
+            yield Input(name, text) if text.strip() else Input(name, None, EMPTY)
 
 
 def _images_in(folder: Path) -> Iterator[Path]:

@@ -86,7 +86,7 @@ class FromScratch(GradientStrategy):
     tap = "input"
     statistics = "batch"
     space: ClassVar[Space] = {
-        "lr": Float(1e-4, 1e-1, log=True, default=3e-3, text=Float(1e-5, 1e-2, log=True, default=5e-4)),
+        "lr": Float(1e-4, 1e-1, log=True, default=3e-3, text=Float(3e-6, 3e-3, log=True, default=2e-4)),
         "weight_decay": Float(1e-4, 1e-1, log=True, default=1e-2),
     }
 

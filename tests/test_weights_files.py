@@ -83,6 +83,18 @@ def test_a_folder_that_timm_saved_tells_how_its_pictures_are_prepared(tmp_path: 
         made(f"timm:test_resnet@{tmp_path}?size=64")
 
 
+def test_a_network_from_scratch_is_for_pictures_of_the_size_that_the_weights_are_for(tmp_path: Path) -> None:
+    import timm
+    from timm.models import save_for_hf  # type: ignore[attr-defined]
+
+    model = timm.create_model("test_vit", pretrained_cfg_overlay={"input_size": (3, 96, 96)})
+    save_for_hf(model, tmp_path, safe_serialization=True)
+    backbone = made(f"timm:test_vit@{tmp_path}")
+    networks = [each.trunk.state_dict() for each in (backbone, backbone.scratch())]
+    assert [v.shape for v in networks[0].values()] == [v.shape for v in networks[1].values()]
+    assert networks[0]["stem.model.pos_embed"].shape == model.state_dict()["pos_embed"].shape
+
+
 def test_positions_of_a_vit_are_resampled_for_another_size(tmp_path: Path) -> None:
     state = state_of("test_vit")
     save_file(state, tmp_path / "w.safetensors")

@@ -65,28 +65,29 @@ class Timm(Backbone):
     Raises TlbenchError for an unknown model, weights that are missing or do not fit, and a network that cannot be cut.
     """
 
-    def __init__(self, spec: Spec, *, seed: int = 0) -> None:
+    def __init__(self, spec: Spec, *, fresh: bool = False, seed: int = 0) -> None:
         self.spec = spec
         self.name = opened(spec.reference)[0]
-        model = fusible(_sized(_created(spec, seed), spec))
+        model = fusible(_sized(_created(spec, seed, fresh=fresh or spec.weights == "random"), spec))
         super().__init__(Preprocessing(_recipe(model, spec)), cut(model, spec.model), dim=_dim(model))
 
     def scratch(self, seed: int = 0) -> Timm:
-        return Timm(self.spec._replace(weights="random"), seed=seed)
+        return Timm(self.spec, fresh=True, seed=seed)
 
 
-def _created(spec: Spec, seed: int) -> Any:
+def _created(spec: Spec, seed: int, *, fresh: bool) -> Any:
     import timm
 
     _check_name(spec.model)
-    if spec.weights == "random":
+    path = Path(spec.weights)
+    saved = _saved(spec, path)
+    if fresh:
         with rng.ambient(seed):
-            return timm.create_model(spec.model, pretrained=False, num_classes=0)
-    if spec.weights:
-        path = Path(spec.weights)
-        file = weights_file(path, spec.reference)
-        return _loaded(spec, tensors(file), _saved_config(spec, path))
-    return _loaded(spec, tensors(_own_weights(spec)), {})
+            return timm.create_model(
+                spec.model, num_classes=0, pretrained_cfg_overlay=saved.pictures or None, **saved.arguments
+            )
+    file = weights_file(path, spec.reference) if spec.weights else _own_weights(spec)
+    return _loaded(spec, tensors(file), saved)
 
 
 def _check_name(model: str) -> None:
@@ -115,29 +116,49 @@ def _own_weights(spec: Spec) -> Path:
     return from_hub(spec.reference, config.hf_hub_id, HUB_FILES)
 
 
-def _saved_config(spec: Spec, folder: Path) -> dict[str, Any]:
-    """What the config.json of a folder says of pictures. Raises TlbenchError where it is of another network."""
-    if not (folder / "config.json").is_file():
-        return {}
+class Saved(NamedTuple):
+    """What the config.json of a folder says."""
+
+    pictures: dict[str, Any]  # of preprocessing
+    arguments: dict[str, Any]  # that the network was made with
+
+
+def _saved(spec: Spec, folder: Path) -> Saved:
+    """Raises TlbenchError where the folder is of another network, or its config is not one of timm."""
+    if not spec.weights or not (folder / "config.json").is_file():
+        return Saved({}, {})
     try:
-        saved = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        architecture, config = saved["architecture"], saved.get("pretrained_cfg", saved)
+        held = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        architecture, config, arguments = (
+            held["architecture"],
+            held.get("pretrained_cfg", held),
+            held.get("model_args", {}),
+        )
+        pictures = {name: config[name] for name in PICTURES if name in config}
+        arguments = {name: value for name, value in arguments.items() if name != "num_classes"}
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise TlbenchError(f"{str(folder / 'config.json')!r} is not a config that timm saved: {error!r}") from error
     if architecture != spec.model.partition(".")[0]:
         raise TlbenchError(f"{str(folder)!r} holds weights of {architecture!r}; write {PREFIX}{architecture}@FOLDER")
-    return {name: config[name] for name in PICTURES if name in config}
+    return Saved(pictures, arguments)
 
 
-def _loaded(spec: Spec, state: dict[str, Tensor], config: dict[str, Any]) -> Any:
+def _loaded(spec: Spec, state: dict[str, Tensor], saved: Saved) -> Any:
     """A network with these tensors, each of them used but the classifier's; renamed and resampled as timm does it."""
     import timm
 
     classes = _classes(spec, state)
-    overlay = {**config, "state_dict": state, "num_classes": classes, "label_offset": None, "custom_load": False}
+    overlay = {
+        **saved.pictures,
+        "state_dict": state,
+        "num_classes": classes,
+        "label_offset": None,
+        "custom_load": False,
+    }
+    made_with: dict[str, Any] = {**saved.arguments, "num_classes": classes, "pretrained_cfg_overlay": overlay}
     try:
-        model: Any = timm.create_model(spec.model, pretrained=True, num_classes=classes, pretrained_cfg_overlay=overlay)
-    except (RuntimeError, KeyError, ValueError, AssertionError) as error:
+        model: Any = timm.create_model(spec.model, pretrained=True, **made_with)
+    except (RuntimeError, KeyError, TypeError, ValueError, AssertionError) as error:
         raise TlbenchError(
             f"{spec.reference!r}: the weights do not fit: {_differences(error)}; are they of another variant?"
         ) from error

@@ -39,7 +39,10 @@ class FullFinetune(GradientStrategy):
 
 @register.strategy
 class PartialFreeze(GradientStrategy):
-    """The last k blocks and what stands above them train; the rest stays (Yosinski et al. 2014, section 3)."""
+    """The last k blocks and what stands above them train; the rest stays (Yosinski et al. 2014, section 3).
+
+    On dev_docstrings_library rates of 3e-4 to 1e-3 did better than 1e-4 and 3e-3: the default is the same on texts.
+    """
 
     name = "partial_freeze"
     share = 0.5
@@ -60,7 +63,8 @@ class PartialFreeze(GradientStrategy):
 class BitFit(GradientStrategy):
     """The biases of the blocks and of what stands above them train (Ben Zaken et al. 2022, section 3).
 
-    The paper tunes learning rates from 1e-4 to 1e-3 on BERT; biases of small networks bear more.
+    The paper tunes learning rates from 1e-4 to 1e-3 on BERT; biases of small networks bear more (on
+    dev_docstrings_library 4e-3 did better than 1e-3).
     """
 
     name = "bitfit"
@@ -80,7 +84,10 @@ class BitFit(GradientStrategy):
 
 @register.strategy
 class FromScratch(GradientStrategy):
-    """The same network from fresh weights: what the pretraining is measured against."""
+    """The same network from fresh weights: what the pretraining is measured against.
+
+    Six layers with the norm behind each did not learn texts at 1e-3; 1e-4 and 2e-4 did alike (dev_docstrings_library).
+    """
 
     name = "from_scratch"
     tap = "input"

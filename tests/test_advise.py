@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from tlbench import advise_data, advise_words, runner
 from tlbench.advise import Wishes, advise
+from tlbench.advise_calibration import calibrated, temperature
 from tlbench.advise_data import Fold, Labelled, budgets, labelled, outer_folds, reference_of
 from tlbench.advise_findings import choice, findings, ranked
 from tlbench.advise_runs import Contest, Ways, promising, usual_networks
@@ -126,6 +127,12 @@ def test_a_path_that_is_not_there_is_told(tmp_path):
         reference_of("digts")
 
 
+def test_columns_are_named_behind_a_path(tmp_path):
+    table = table_in(tmp_path, sentences({"a": 9, "b": 9}), ("words", "kind"))
+    data = opened(Path(f"{table}?text=words&label=kind"), tmp_path)
+    assert data.counts.tolist() == [9, 9]
+
+
 def test_a_table_without_the_columns_is_told_with_those_it_has(tmp_path):
     with pytest.raises(TlbenchError, match="'words'"):
         opened(table_in(tmp_path, sentences({"a": 9, "b": 9}), ("words", "kind")), tmp_path)
@@ -199,6 +206,34 @@ def test_four_times_the_labels_halve_an_interval():
     assert needed(found, 100, found.half) == pytest.approx(100)
     assert needed(found, 100, found.half / 2) == pytest.approx(400)
     assert needed(found, 100, 0.0) == float("inf")
+
+
+def heldout(scale: float, *, m: int = 400, seed: int = 0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Logits whose softmax is true once they are divided by `scale`, in five folds."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(0, 1.5, (m, 4))
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    y = np.array([rng.choice(4, p=row) for row in p])
+    return [(scale * logits[i::5], y[i::5]) for i in range(5)]
+
+
+@pytest.mark.parametrize("scale", [0.05, 1.0, 300.0])
+def test_the_temperature_of_true_probabilities_is_found(scale):
+    found = calibrated(heldout(scale, m=2000))
+    assert found.temperature == pytest.approx(scale, rel=0.1)
+    assert found.error < 0.05
+
+
+def test_a_temperature_mends_distances_that_are_taken_for_certainty():
+    found = calibrated(heldout(300.0))
+    assert found.raw_error > 0.2 and found.error < 0.08
+
+
+def test_examples_that_were_all_right_do_not_make_the_next_one_certain():
+    y = np.arange(30) % 3
+    parts = [(1000.0 * np.eye(3)[y], y)] * 2
+    share_of = np.exp(1000 / temperature(parts))
+    assert share_of / (share_of + 2) == pytest.approx(1 - 1 / 62, abs=1e-3)
 
 
 # ---- what is said of them
@@ -374,6 +409,7 @@ def test_digits_are_found_to_be_easy_and_the_answer_is_written(advice):
     assert text == advice.text and f"**Use {advise_words.named(found.advised)}.**" in text
     facts = json.loads((advice.folder / "advice.json").read_text())
     assert facts["advised"] == list(found.advised[:2])
+    assert facts["calibration"]["temperature"] > 0 and 0 <= facts["calibration"]["error"] <= 1
     assert facts["data"]["classes"] == {"one": 10, "two": 10, "zero": 10}
 
 

@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 
 from tlbench import exported, exported_model
 from tlbench.advise import Advice
+from tlbench.advise_calibration import Calibration
 from tlbench.advise_data import labelled, reference_of
 from tlbench.advise_findings import findings
 from tlbench.backbones import saved
@@ -84,7 +85,7 @@ def made(place: Path, way: tuple[str, str], out: Path) -> Made:
     frame, table = results({"majority": [0.3] * 5, "lora": [0.9, 0.8, 0.9, 0.85, 0.9]}, toy)
     found = findings(toy, frame, table)
     advised = found.ways[0]._replace(strategy=strategy, network=network)
-    advice = Advice(toy, replace(found, advised=advised), (), out)
+    advice = Advice(toy, replace(found, advised=advised), (), Calibration(2.0, 0.05, 0.2), out)
     return Made(refit, advice, exported.write(advice, refit, out))
 
 
@@ -197,7 +198,8 @@ def test_no_path_of_the_machine_is_written_down(images, texts, place):
 
 def test_the_card_says_what_a_stranger_must_know(images):
     text = (images.folder / "README.md").read_text()
-    for said in ("zero | 6", "balanced accuracy", "95 % interval", "not calibrated", "empty text", "Licences", "rank"):
+    score = ("balanced accuracy", "95 % interval", "calibration error was 5 %")
+    for said in (*score, "zero | 6", "empty text", "Licences", "rank"):
         assert said in text, said
 
 
@@ -331,6 +333,7 @@ def test_files_and_folders_of_images_are_named(images, place):
     model, first = exported_model.load(images.folder), rows[0]
     pixels = np.asarray(Image.open(first["input"]).convert("RGB"))[None]
     guess = model.guesses(pixels)[0][0]
+    assert guess.probability == pytest.approx(float((model.logits(pixels) / 2).softmax(1).max()))
     assert (first["class"], first["probability"]) == (guess.name, f"{guess.probability:.4f}")
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 
 from tlbench import __version__, advise_data, advise_runs, advise_words, runner
+from tlbench.advise_calibration import Calibration, calibrated
 from tlbench.advise_findings import Findings, Way, choice, findings, ranked
 from tlbench.advise_runs import Contest, Thoroughness, Ways
-from tlbench.advise_scores import Confused, confused, scores
+from tlbench.advise_scores import Confused, confused, held_out, scores
 from tlbench.advise_stats import Estimate
 from tlbench.suite import fill_registries
 
@@ -34,6 +35,7 @@ class Advice:
     contest: Contest
     findings: Findings
     mistakes: tuple[Confused, ...]
+    calibration: Calibration
     folder: Path  # where advice.md and advice.json lie, beside the cells
 
     @property
@@ -62,8 +64,9 @@ def advise(path: str, wishes: Wishes, ways: Ways) -> Advice:
 
     frame = advise_runs.run(contest, ways, subject)
     found = findings(contest, frame, scores(contest, frame, ways.results, root))
-    mistakes = confused(contest, frame, found.subject[:2], ways.results, root)
-    advice = Advice(contest, found, tuple(mistakes), ways.results / contest.name)
+    heldout = held_out(contest, frame, found.subject[:2], ways.results, root)
+    mistakes = tuple(confused(heldout, data.class_names))
+    advice = Advice(contest, found, mistakes, calibrated(heldout), ways.results / contest.name)
     (advice.folder / "advice.md").write_text(advice.text, encoding="utf-8")
     (advice.folder / "advice.json").write_text(json.dumps(facts(advice), indent=1) + "\n", encoding="utf-8")
     return advice
@@ -102,6 +105,7 @@ def facts(advice: Advice) -> dict[str, Any]:
         "gain_per_doubling": None if found.more.gain is None else _of(found.more.gain),
         "labels_to_know_the_gain": _finite(found.more.to_know),
         "labels_to_tell_rivals_apart": _finite(found.more.to_choose),
+        "calibration": advice.calibration._asdict(),
         "mistakes": [each._asdict() for each in advice.mistakes],
         "not_compared": found.failed,
         "networks_left_out": contest.left_out,

@@ -64,8 +64,8 @@ class Fold:
 
 
 def reference_of(text: str) -> str:
-    """What a user typed as a reference: a path becomes folder:PATH. Raises TlbenchError where it is neither."""
-    if Path(text).expanduser().exists():
+    """What a user typed as a reference: a path becomes folder:PATH, options kept. Raises TlbenchError for neither."""
+    if Path(text.partition("?")[0]).expanduser().exists():
         return f"folder:{text}"
     if text not in DATASETS:
         known = [*DATASETS, *(family.form for family in DATASETS.families.values())]

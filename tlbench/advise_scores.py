@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from tlbench.advise_calibration import Heldout
 from tlbench.advise_findings import Name, Scores
 from tlbench.advise_runs import Contest
 from tlbench.datasets import base
@@ -43,14 +45,18 @@ def scores(contest: Contest, frame: pd.DataFrame, results: Path, root: Path) -> 
     return found
 
 
-def confused(contest: Contest, frame: pd.DataFrame, name: Name, results: Path, root: Path) -> list[Confused]:
-    """The classes of which the way with all labels finds least, worst first; those it always finds are left out."""
+def held_out(contest: Contest, frame: pd.DataFrame, name: Name, results: Path, root: Path) -> Heldout:
+    """What the way with all labels said of the examples of each fold, and what they are."""
     rows = frame[(frame.strategy == name[0]) & (frame.backbone == name[1]) & (frame.budget == contest.budgets[-1])]
     order = {fold.dataset: i for i, fold in enumerate(contest.folds)}
     rows = rows.iloc[np.argsort(rows.dataset.map(order).to_numpy())]
-    classes = contest.data.class_names
+    return list(zip(_predicted(contest, rows, results), _labels(contest, root), strict=True))
+
+
+def confused(heldout: Heldout, classes: Sequence[str]) -> list[Confused]:
+    """The classes of which least is found, worst first; those that are always found are left out."""
     table = np.zeros((len(classes), len(classes)), np.int64)
-    for logits, y in zip(_predicted(contest, rows, results), _labels(contest, root), strict=True):
+    for logits, y in heldout:
         np.add.at(table, (y, logits.argmax(1)), 1)
     found = []
     for label, counts in enumerate(table):

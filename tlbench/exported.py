@@ -90,6 +90,7 @@ def _config(advice: Advice, refit: Refit, draft: Path) -> dict[str, Any]:
         "modality": data.card.modality,
         "picture": list(data.loaded.pool_x.shape[1:3]) if images else None,
         "classes": list(data.class_names),
+        "temperature": advice.calibration.temperature,
         "data": {
             "name": data.card.name,
             "fingerprint": data.fingerprint,

@@ -27,8 +27,7 @@ def card(advice: Advice, refit: Refit, config: dict[str, Any]) -> str:
         "How good it is": (
             f"Trained the same way on a part of the examples and tested on the rest: {metric} "
             f"{advise_words.percent(way.value.mean)}, 95 % interval {advise_words.between(way.value)}. {tested}\n\n"
-            "This model itself was trained on all labels, so it has no test score of its own. Probabilities are the "
-            "softmax of its logits and are not calibrated: 90 % does not mean that nine of ten are right."
+            f"This model itself was trained on all labels, so it has no test score of its own. {_trust(advice)}"
         ),
         "What it was trained on": _data(advice),
         "How it was trained": (
@@ -46,6 +45,17 @@ def card(advice: Advice, refit: Refit, config: dict[str, Any]) -> str:
     }
     head = f"# {way.strategy} on {way.network}, for {data.card.name}\n\nMade by tlbench {config['tlbench']}.\n"
     return head + "".join(f"\n## {title}\n\n{text}\n" for title, text in parts.items())
+
+
+def _trust(advice: Advice) -> str:
+    """What its probabilities are, and what was measured of them."""
+    found = advice.calibration
+    return (
+        f"Probabilities are the softmax of its logits over a temperature of {found.temperature:.3g}, which was found "
+        "on the held-out examples of that comparison. There the expected calibration error was "
+        f"{advise_words.percent(found.error)} (plain softmax: {advise_words.percent(found.raw_error)}), for models "
+        "trained on fewer labels than this one; for inputs of another kind nothing is known."
+    )
 
 
 def _seen(config: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ AGAIN = "export it anew: tlbench advise PATH --export DIR"
 
 
 class Guess(NamedTuple):
-    """A class and the share of the softmax that it has."""
+    """A class and its probability."""
 
     name: str
     probability: float
@@ -38,6 +38,7 @@ class Model:
     classes: tuple[str, ...]
     modality: Modality
     side: int | None  # pixels of the squares that images become
+    temperature: float  # logits over it become probabilities
 
     def logits(self, raw: np.ndarray) -> Tensor:
         """[m, C] of images uint8 [m, S, S, 3] or texts [m]."""
@@ -45,7 +46,7 @@ class Model:
 
     def guesses(self, raw: np.ndarray, *, top: int = 1) -> list[list[Guess]]:
         """The `top` most probable classes of each input, best first."""
-        shares, places = self.logits(raw).softmax(1).topk(min(top, len(self.classes)), dim=1)
+        shares, places = (self.logits(raw) / self.temperature).softmax(1).topk(min(top, len(self.classes)), dim=1)
         pairs = zip(shares.tolist(), places.tolist(), strict=True)
         return [[Guess(self.classes[i], p) for p, i in zip(*each, strict=True)] for each in pairs]
 
@@ -69,7 +70,7 @@ def load(folder: Path) -> Model:
     values = {name: _among(kind.space.get(name), value) for name, value in strategy["hyperparameters"].items()}
     predictor = Predictor(kind(), backbone, values, _state(config["state"], tensors, folder))
     side = config["picture"][0] if config["picture"] else None
-    model = Model(predictor, tuple(config["classes"]), config["modality"], side)
+    model = Model(predictor, tuple(config["classes"]), config["modality"], side, config["temperature"])
     _check_shapes(model, folder)
     return model
 

@@ -20,15 +20,19 @@ class TlbenchError(Exception):
 
 
 class Arrays(NamedTuple):
-    """What a dataset function returns: raw uint8 pixels [N, H, W, 3] or strings [N], and int64 labels [N]."""
+    """What a dataset function returns: raw uint8 pixels [N, H, W, 3] or strings [N], and int64 labels [N].
 
-    pool_x: np.ndarray
+    Instead of pixels `Pictures` may stand there, which are still to be decoded.
+    """
+
+    pool_x: Any
     pool_y: np.ndarray
-    test_x: np.ndarray
+    test_x: Any
     test_y: np.ndarray
     class_names: tuple[str, ...]
     groups: np.ndarray | None = None  # [pool]; rows of one group never stand on both sides of a fold
     excluded: dict[str, int] | None = None  # examples that could not be used: how many, by reason
+    origin: str = ""  # the exact state of what was read, such as a repository's commit
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,7 @@ class DataFacts:
     small_test: bool  # fewer than 500 examples (PROTOCOL 1.2)
     duplicates_removed: int  # pool examples that were copies of test examples
     excluded: dict[str, int]  # examples that could not be used: how many, by reason
+    origin: str = ""  # the exact state of what was read
 
 
 class TaskShape(NamedTuple):

@@ -43,6 +43,7 @@ class Loaded:
     fingerprint: str  # hex sha256 of all arrays, test labels included
     duplicates_removed: int  # pool examples that were copies of test examples
     excluded: dict[str, int]  # examples that could not be used: how many, by reason
+    origin: str  # the exact state of what was read; "" where the code says it all
     folder: Path
 
     @property
@@ -54,7 +55,7 @@ class Loaded:
     def facts(self) -> DataFacts:
         """What a report tells of it."""
         sizes = len(self.pool_x), len(self.test_x), len(self.class_names)
-        return DataFacts(*sizes, self.test_is_small, self.duplicates_removed, self.excluded)
+        return DataFacts(*sizes, self.test_is_small, self.duplicates_removed, self.excluded, self.origin)
 
 
 def load(name: str, root: str | Path) -> Loaded:
@@ -146,7 +147,7 @@ def fingerprint(arrays: Arrays) -> str:
     """Hex sha256 of everything in the arrays; it is what identifies data."""
     values = arrays._asdict()
     names = values.pop("class_names")
-    del values["excluded"]
+    del values["excluded"], values["origin"]
     return sha256([list(names), {key: cache.content(value) for key, value in values.items() if value is not None}])
 
 
@@ -165,6 +166,7 @@ def _read(card: Card, folder: Path) -> Loaded:
         fingerprint=facts["fingerprint"],
         duplicates_removed=facts["duplicates_removed"],
         excluded=facts["excluded"],
+        origin=facts["origin"],
         folder=folder,
     )
 
@@ -180,9 +182,10 @@ def _write(dataset: Dataset, root: Path, folder: Path) -> None:
             "fingerprint": fingerprint(arrays),
             "duplicates_removed": removed,
             "excluded": arrays.excluded or {},
+            "origin": arrays.origin,
         }
         values: dict[str, Any] = arrays._asdict()
-        del values["class_names"], values["excluded"]
+        del values["class_names"], values["excluded"], values["origin"]
         cache.write(folder, {key: value for key, value in values.items() if value is not None}, facts, place=place)
 
 

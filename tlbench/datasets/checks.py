@@ -26,7 +26,7 @@ def checked(arrays: Arrays, card: Card) -> Arrays:
     groups = None if arrays.groups is None else np.asarray(arrays.groups)
     if groups is not None and groups.shape != pool_y.shape:
         refuse(card, f"groups has shape {groups.shape}; it needs one entry for each of {len(pool_y)} pool examples")
-    return Arrays(pool_x, pool_y, test_x, test_y, names, groups, arrays.excluded)
+    return Arrays(pool_x, pool_y, test_x, test_y, names, groups, arrays.excluded, arrays.origin)
 
 
 def check_every_class(

@@ -65,11 +65,8 @@ def arrays_of(found: Listed, *, size: int | None = None) -> Arrays:
 
     Without a test part a label seen once is left out and counted: it cannot be on both sides.
     """
-    items: Any = found.items
-    if items and isinstance(items[0], Path):
-        x: Any = Pictures(items, size)
-    else:
-        x = np.array(items, object)
+    items = found.items
+    x: Any = Pictures(items, size) if items and isinstance(items[0], Path) else np.array(items, object)
     labels, excluded = np.array(found.labels, object), Counter(found.excluded)
     test = np.array(found.parts, object) == "test"
     groups = None if found.groups is None else np.array(found.groups, str)

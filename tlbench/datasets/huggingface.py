@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
-import logging
 import os
 import re
 from collections import Counter
@@ -28,8 +26,6 @@ PREFIX = "hf:"
 OPTIONS = ("text", "image", "label", "group", "train", "test", "revision", "size", "flip")
 REPOSITORY = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*){0,2}")
 LOCAL = ("/", "./", "../", "~", ".")
-
-log = logging.getLogger("tlbench")
 
 
 @register.dataset_family(
@@ -64,8 +60,9 @@ def opened(reference: str) -> tuple[str, Dataset]:
     )
 
     def arrays(root: Path) -> Arrays:
-        tables = from_files(path, root / "downloads" / "hf") if path else _of_hub(_repository(rest, given), root)
-        return arrays_of(tables, given, reference, size=options.side(reference, given))
+        tables = from_files(path, root / "downloads" / "hf") if path else _of_hub(_repository(rest, given))
+        made = arrays_of(tables, given, reference, size=options.side(reference, given))
+        return made._replace(origin=f"commit {tables.commit}" if tables.commit else "")
 
     return name, Dataset(card, arrays, state=lambda: sha256([name, _stamps(path)]))
 
@@ -111,20 +108,11 @@ def _split_by_hash(arrays: Arrays) -> Arrays:
     )
 
 
-def _of_hub(repository: Repository, root: Path) -> Tables:
-    """Its splits; the commit that they come from is said and noted under `root`/downloads/hf."""
+def _of_hub(repository: Repository) -> Tables:
+    """Its splits. Raises TlbenchError where an unpinned repository has other counts than were published."""
     tables = from_hub(repository)
-    facts = {
-        **repository._asdict(),
-        "commit": tables.commit,
-        "rows": {at: len(tables.splits[at]) for at in tables.splits},
-    }
     if repository.revision is None:
-        check_counts(repository.name, facts["rows"])
-    log.info("hf:%s: commit %s", repository.name, tables.commit or "unknown")
-    note = root / "downloads" / "hf" / f"{re.sub(r'[^A-Za-z0-9_.-]+', '_', '-'.join(filter(None, repository)))}.json"
-    note.parent.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(facts, indent=1))
+        check_counts(repository.name, {split: len(table) for split, table in tables.splits.items()})
     return tables
 
 

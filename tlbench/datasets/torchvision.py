@@ -72,7 +72,7 @@ def _arrays(name: str, entry: Entry, place: Path, size: int | None) -> Arrays:
     groups = _drives(pool.x) if name == "GTSRB" else None
     names = pool.class_names or tuple(map(str, range(entry.classes)))
     if entry.test is None:
-        x: Any = _inputs(pool.x, size)
+        x = _inputs(pool.x, size)
         test = held_out(x, pool.y)
         return Arrays(x[~test], pool.y[~test], x[test], pool.y[test], names)
     tested = _part(name, entry, place, entry.parts[1])

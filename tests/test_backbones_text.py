@@ -18,10 +18,13 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 from toy_text import FAMILIES, SENTENCES, saved
 
+import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones
 from tlbench.backbones import minilm, text_families
 from tlbench.backbones.transformers import parsed
-from tlbench.registry import BACKBONES
+from tlbench.contract_laws import judged
+from tlbench.contract_toy import Toy
+from tlbench.registry import BACKBONES, STRATEGIES
 from tlbench.types import TlbenchError
 
 TEXTS = np.array(SENTENCES, dtype=object)
@@ -88,6 +91,14 @@ def test_a_text_does_not_depend_on_its_company(folders, family):
     alone = torch.cat([features(network, TEXTS[i : i + 1]) for i in range(len(TEXTS))])
     torch.testing.assert_close(together, alone.repeat(6, 1), rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(network.encoded(TEXTS)[2:3], network.encoded(TEXTS[2:3]))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_strategies_run_on_every_family_and_fused_lanes_agree(folders, family):
+    network = backbones.get(f"hf:{folders[family]}")
+    for law, name in (("company", "full_finetune"), ("shapes", "lora"), ("shapes", "adapter"), ("shapes", "bitfit")):
+        found = judged(law, Toy(STRATEGIES[name], network))
+        assert found.verdict == "kept", f"{name}: {found.message}"
 
 
 def test_very_long_and_empty_texts_become_tokens(folders):

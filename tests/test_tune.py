@@ -97,7 +97,7 @@ def test_trials_open_in_optuna_as_they_were(tmp_path):
     found = Measurement(Status.DONE, trials=tuple(asked.selection()["trials"]))
     storage = f"sqlite:///{tmp_path}/trials.db"
     for _ in range(2):
-        assert export([Record(cell, found, Provenance())], {"lora": SPACE}, storage) == 1
+        assert export([Record(cell, found, Provenance())], lambda _record: SPACE, storage) == 1
     study = optuna.load_study(study_name=cell.name, storage=storage)
     assert [t.state.name for t in study.trials] == ["COMPLETE"] * 3 + ["PRUNED", "FAIL", "COMPLETE"]
     assert study.best_trial.number == 5

@@ -20,7 +20,7 @@ from tlbench.provenance import cores, devices
 from tlbench.registry import DATASETS, STRATEGIES
 from tlbench.store import Store
 from tlbench.suite import Suite, parse_only, typed
-from tlbench.types import DataFacts, Status
+from tlbench.types import DataFacts, Record, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,9 +113,13 @@ def export_trials(suite: Suite, results: Path, url: str) -> int:
 
     with Store.open(results / suite.name, create=False) as store:
         records = [record for record in store.records() if record.measurement.trials]
-    modality = DATASETS[suite.datasets[0]].card.modality
-    spaces = {name: space.on(modality, STRATEGIES[name].space) for name in {each.cell.strategy for each in records}}
-    return tune.export(records, spaces, url)
+    return tune.export(records, _space, url)
+
+
+def _space(record: Record) -> space.Space:
+    """What the trials of a cell were drawn from."""
+    parameters = int(record.measurement.cost.get("total_parameters", 0))
+    return space.on(parameters, STRATEGIES[record.cell.strategy].space)
 
 
 def pretrained(name: str, out: Path, *, steps: int | None, seed: int) -> str:

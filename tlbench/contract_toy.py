@@ -62,7 +62,7 @@ class Toy:
     def __init__(self, make: type[Strategy], backbone: Backbone) -> None:
         self.make, self.backbone = make, backbone
         self.shape = TaskShape(ROWS, CLASSES, backbone.modality)
-        self.space = space.on(backbone.modality, make.space)
+        self.space = space.on(backbone.parameters, make.space)
         self.y = torch.arange(ROWS) % CLASSES
         raw = images(self.y) if backbone.modality == "image" else contract_text.texts(self.y)
         self.encoded = torch.from_numpy(backbone.encoded(raw))

@@ -87,8 +87,8 @@ class Bench:
 
     def __init__(self, block: Block, strategy: Strategy) -> None:
         self.block, self.strategy = block, strategy
-        self.space = space.on(block.shape.modality, space.validated(strategy.space, owner=strategy.name))
         self.backbone = backbones.get(block.backbone)
+        self.space = space.on(self.backbone.parameters, space.validated(strategy.space, owner=strategy.name))
         promised = block.jobs[0].cell.weights_fingerprint
         if promised and self.backbone.fingerprint != promised:
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")

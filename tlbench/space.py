@@ -11,18 +11,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tlbench.types import Modality, TlbenchError
+from tlbench.types import TlbenchError
+
+LARGE = 5_000_000  # parameters of a network
 
 
 @dataclass(frozen=True)
 class Float:
-    """A real number in [low, high], searched on a log scale where `log`; `text` stands in its place on texts."""
+    """A real number in [low, high], searched on a log scale where `log`.
+
+    `large` stands in its place on networks of LARGE parameters and more, which bear smaller learning rates.
+    """
 
     low: float
     high: float
     default: float
     log: bool = False
-    text: Float | None = None
+    large: Float | None = None
 
     def __contains__(self, value: object) -> bool:
         return isinstance(value, (int, float)) and self.low <= value <= self.high
@@ -76,9 +81,11 @@ def defaults(space: Space) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in space.items()}
 
 
-def on(modality: Modality, space: Space) -> Space:
-    """The space on tasks of this modality: the same names and kinds, with ranges and defaults of its own."""
-    return {name: p.text if modality == "text" and isinstance(p, Float) and p.text else p for name, p in space.items()}
+def on(parameters: int, space: Space) -> Space:
+    """The space for a network of so many parameters: the same names and kinds, some ranges and defaults its own."""
+    if parameters < LARGE:
+        return space
+    return {name: p.large if isinstance(p, Float) and p.large else p for name, p in space.items()}
 
 
 def static(space: Space, values: Hyperparameters) -> dict[str, Any]:
@@ -110,8 +117,8 @@ def _problems(p: Parameter) -> list[str]:
     found = [] if p.default in p else [f"its default {p.default!r} is outside {p}"]
     if isinstance(p, Choice):
         return found
-    if isinstance(p, Float) and p.text is not None:
-        found += [f"on texts: {problem}" for problem in _problems(p.text)]
+    if isinstance(p, Float) and p.large is not None:
+        found += [f"for large networks: {problem}" for problem in _problems(p.large)]
     if not p.low < p.high:
         found.append(f"low {p.low} is not below high {p.high}")
     if p.log and p.low <= 0:

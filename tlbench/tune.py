@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,7 +119,7 @@ def distribution(parameter: Parameter) -> BaseDistribution:
     return IntDistribution(parameter.low, parameter.high, log=parameter.log)
 
 
-def export(records: Iterable[Record], spaces: Mapping[str, Space], storage: str) -> int:
+def export(records: Iterable[Record], space_of: Callable[[Record], Space], storage: str) -> int:
     """Writes each cell's trials as a study into an Optuna storage URL, for its dashboard; returns how many studies.
 
     A study that is there already is replaced.
@@ -133,7 +133,7 @@ def export(records: Iterable[Record], spaces: Mapping[str, Space], storage: str)
             optuna.delete_study(study_name=name, storage=opened)
         study = optuna.create_study(study_name=name, storage=opened, direction="maximize")
         study.set_user_attr("cell", record.cell.key)
-        study.add_trials([_frozen(row, spaces[record.cell.strategy]) for row in record.measurement.trials])
+        study.add_trials([_frozen(row, space_of(record)) for row in record.measurement.trials])
         count += 1
     return count
 

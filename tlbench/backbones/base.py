@@ -82,6 +82,11 @@ class Backbone(abc.ABC):
         return len(self.trunk.blocks)
 
     @property
+    def parameters(self) -> int:
+        """How many parameters it has."""
+        return sum(p.numel() for p in self.trunk.parameters())
+
+    @property
     def taps(self) -> tuple[str, ...]:
         """Where the network can be cut, from below: "input", "blocks.i" (what enters block i), "features"."""
         return ("input", *(f"blocks.{i}" for i in range(self.blocks)), "features")

@@ -153,6 +153,8 @@ def fingerprint(arrays: Arrays) -> str:
 
 def _read(card: Card, folder: Path) -> Loaded:
     facts = cache.facts(folder)
+    if missing := {"class_names", "fingerprint", "duplicates_removed", "excluded", "origin"} - set(facts):
+        raise cache.Damaged(f"{folder}: it was written by an older tlbench and lacks {', '.join(sorted(missing))}")
     pool_x, pool_y, test_x = (cache.read(folder, part) for part in ("pool_x", "pool_y", "test_x"))
     if pool_x is None or pool_y is None or test_x is None:
         raise cache.Damaged(f"{folder}: an array is missing from its manifest")

@@ -133,6 +133,14 @@ def test_columns_are_named_behind_a_path(tmp_path):
     assert data.counts.tolist() == [9, 9]
 
 
+def test_other_files_are_left_to_the_datasets_library(tmp_path):
+    file = tmp_path / f"{tmp_path.name}.jsonl"
+    rows = [{"text": text, "label": label} for text, label in sentences({"a": 9, "b": 9})]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    assert reference_of(str(file)) == f"hf:{file}"
+    assert opened(file, tmp_path).counts.tolist() == [9, 9]
+
+
 def test_a_table_without_the_columns_is_told_with_those_it_has(tmp_path):
     with pytest.raises(TlbenchError, match="'words'"):
         opened(table_in(tmp_path, sentences({"a": 9, "b": 9}), ("words", "kind")), tmp_path)
@@ -246,7 +254,9 @@ def contest(per_class: int = 12, classes: int = 3, networks: tuple[str, ...] = (
     card = Card("folder:toy", "image", classes, "toy", "real", "your own data", "made", "none")
     x = np.zeros((n, 8, 8, 3), np.uint8)
     y = np.arange(n) % classes
-    loaded = base.Loaded(card, x, y, x[:1], names, None, "print", 0, {}, Path("nowhere"))
+    inputs = {"pool_x": x, "pool_y": y, "test_x": x[:1], "class_names": names, "groups": None}
+    facts = {"fingerprint": "print", "duplicates_removed": 0, "excluded": {}, "origin": "", "folder": Path("nowhere")}
+    loaded = base.Loaded(card=card, **inputs, **facts)
     data = Labelled(card, loaded, np.arange(n), y, None, names, {})
     counts = np.full(classes, per_class * 4 // 5)
     folds = [Fold(f"folder:toy fold {i}", int(counts.sum()), n - int(counts.sum()), counts) for i in range(1, 6)]

@@ -221,7 +221,7 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path):
         exported_model.load(tmp_path)
 
 
-@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "network/tokenizer.json"])
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors", "network/tokenizer.json", "network/config.json"])
 def test_a_changed_file_is_refused(texts, tmp_path, file):
     folder = copied(texts.folder, tmp_path)
     content = bytearray((folder / file).read_bytes())
@@ -304,11 +304,15 @@ def test_a_readme_alone_is_no_export(tmp_path):
         exported.refuse_other(tmp_path)
 
 
-def test_an_earlier_export_is_replaced_as_a_whole(images, tmp_path):
-    folder = copied(images.folder, tmp_path)
+@pytest.mark.parametrize("kind", ["images", "texts"])
+def test_an_earlier_export_is_replaced_as_a_whole(images, texts, tmp_path, kind):
+    earlier = images if kind == "images" else texts
+    folder = copied(earlier.folder, tmp_path)
+    exported.refuse_other(folder)
     exported.write(images.advice, images.refit, folder)
     assert exported_model.load(folder).classes == ("one", "two", "zero")
     assert [path.name for path in tmp_path.iterdir()] == ["copy"]
+    assert not (folder / "network").exists()
 
 
 def test_nothing_is_exported_where_nothing_is_advised(images, tmp_path):

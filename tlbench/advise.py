@@ -91,6 +91,7 @@ def facts(advice: Advice) -> dict[str, Any]:
             "name": data.card.name,
             "modality": data.card.modality,
             "fingerprint": data.fingerprint,
+            "origin": data.loaded.origin,
             "examples": len(data.y),
             "classes": dict(zip(data.class_names, data.counts.tolist(), strict=True)),
             "left_out": data.left_out,

@@ -10,7 +10,9 @@ import numpy as np
 
 from tlbench.datasets import base, cache, pieces
 from tlbench.datasets.duplicates import normalised
+from tlbench.datasets.folder import TABLES
 from tlbench.datasets.holdout import SEEN_ONCE
+from tlbench.datasets.huggingface_files import FORMATS, SAVED
 from tlbench.datasets.splits import seed
 from tlbench.registry import DATASETS, Dataset, unknown
 from tlbench.types import Arrays, Card, TlbenchError, sha256
@@ -64,9 +66,15 @@ class Fold:
 
 
 def reference_of(text: str) -> str:
-    """What a user typed as a reference: a path becomes folder:PATH, options kept. Raises TlbenchError for neither."""
-    if Path(text.partition("?")[0]).expanduser().exists():
-        return f"folder:{text}"
+    """What a user typed as a reference: a path becomes folder:PATH, or hf:PATH of what only `datasets` reads.
+
+    Raises TlbenchError where there is neither such a file nor such a dataset.
+    """
+    path = Path(text.partition("?")[0]).expanduser()
+    if path.exists():
+        foreign = path.suffix.lower() in FORMATS and path.suffix.lower() not in TABLES
+        foreign = foreign or any((path / name).exists() for name in SAVED)
+        return f"{'hf' if foreign else 'folder'}:{text}"
     if text not in DATASETS:
         known = [*DATASETS, *(family.form for family in DATASETS.families.values())]
         raise TlbenchError(f"there is no file or folder {text!r}, and {unknown('dataset', text, known, _LOOK)}")

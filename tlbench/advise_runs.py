@@ -66,7 +66,7 @@ class Contest:
     @property
     def name(self) -> str:
         """Of the results folder."""
-        return "advise-" + re.sub(r"[^a-z0-9]+", "_", self.data.card.name.rpartition(":")[2].lower()).strip("_")
+        return "advise-" + re.sub(r"[^a-z0-9]+", "_", self.data.card.name.lower()).strip("_")
 
     def suite(self, strategies: Sequence[str], networks: Sequence[str], labels: Sequence[int]) -> Suite:
         """A part of the comparison as a suite in memory."""

@@ -74,8 +74,9 @@ def write(advice: Advice, refit: Refit, folder: Path) -> Path:
 
 def checksums(folder: Path) -> dict[str, str]:
     """sha256 of every file below a folder that is read to predict, by its path in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name not in (CONFIG, README))
-    return {path.relative_to(folder).as_posix(): _sha256(path) for path in files}
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = {path.relative_to(folder).as_posix(): path for path in files}
+    return {name: _sha256(path) for name, path in named.items() if name not in (CONFIG, README)}
 
 
 def _config(advice: Advice, refit: Refit, draft: Path) -> dict[str, Any]:
@@ -94,6 +95,7 @@ def _config(advice: Advice, refit: Refit, draft: Path) -> dict[str, Any]:
         "data": {
             "name": data.card.name,
             "fingerprint": data.fingerprint,
+            "origin": data.loaded.origin,
             "examples": dict(zip(data.class_names, data.counts.tolist(), strict=True)),
             "left_out": data.left_out,
         },

@@ -382,6 +382,13 @@ def test_a_way_that_failed_is_named_and_not_ranked():
     assert "not finite" in advise_words.markdown(of, found, [])
 
 
+def test_where_everything_failed_the_reasons_are_told():
+    of = contest(12)
+    frame, _ = results(CLEAR, of)
+    with pytest.raises(TlbenchError, match="failed in 15 cells: no room"):
+        findings(of, frame.assign(status="failed", reason="no room"), {})
+
+
 def test_the_networks_that_do_best_without_training_are_trained_on():
     of = contest(12)
     frame, _ = results({"nearest_mean": [0.5] * 5}, of)

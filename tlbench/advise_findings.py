@@ -12,7 +12,7 @@ import pandas as pd
 
 from tlbench.advise_runs import Contest
 from tlbench.advise_stats import Design, Estimate, corrected, needed, other_choice, share
-from tlbench.types import COSTS
+from tlbench.types import COSTS, TlbenchError
 
 Name = tuple[str, str]  # strategy, network
 Scores = Mapping[tuple[str, str, int], np.ndarray]  # (strategy, network, budget) -> [K], one a fold
@@ -107,9 +107,12 @@ def findings(contest: Contest, frame: pd.DataFrame, scores: Scores) -> Findings:
 
 
 def ranked(contest: Contest, frame: pd.DataFrame, scores: Scores) -> list[Way]:
-    """Every way that was done on all folds with all labels, best first."""
+    """Every way that was done on all folds with all labels, best first. Raises TlbenchError where there is none."""
     all_labels = contest.budgets[-1]
     names = [(strategy, network) for strategy, network, budget in scores if budget == all_labels]
+    if not names:
+        reasons = "; ".join(f"{name}: {reason}" for name, reason in _failed(frame).items())
+        raise TlbenchError(f"{contest.data.card.name}: nothing that was tried could be done ({reasons})")
     means = {name: float(scores[(*name, all_labels)].mean()) for name in names}
     costs = {name: _cost(frame, name, all_labels) for name in names}
     names.sort(key=lambda name: (-means[name], costs[name].get("train_flops", 0.0), name))

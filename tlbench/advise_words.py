@@ -19,6 +19,7 @@ MEANINGS = {
 }
 ROWS, NAMED = 12, 3  # ways in the table and classes named, before the rest are counted
 SURE, LIKELY = 0.975, 0.8
+NARROW = 0.015  # half-width of an interval from which a decimal means something
 
 
 def markdown(contest: Contest, found: Findings, mistakes: Sequence[Confused]) -> str:
@@ -45,7 +46,7 @@ def answer(contest: Contest, found: Findings) -> list[str]:
     guess = f"; always naming the largest class would give {percent(chance)}" if chance is not None else ""
     meaning = f" ({MEANINGS[metric]})" if metric in MEANINGS else ""
     way = found.subject
-    score = f"{metric.replace('_', ' ')}{meaning} {percent(way.value.mean)}, 95 % interval {between(way.value)}{guess}"
+    score = f"{metric.replace('_', ' ')}{meaning} {mean(way.value)}, 95 % interval {between(way.value)}{guess}"
     if found.advised is None:
         return [
             f"**Nothing here is known to beat guessing.** The best of {len(found.ways)} ways, {named(way)}, reached "
@@ -59,9 +60,9 @@ def answer(contest: Contest, found: Findings) -> list[str]:
         cheaper = f"{amount(times)} times" if math.isfinite(times) else "far"
         lines += [
             "",
-            f"{named(best).capitalize()} scored {points(best.value.mean - way.value.mean)} more, a difference that "
-            f"cannot be told from chance here ({between(way.behind, signed=True)}); {named(way)} needs "
-            f"{cheaper} less computing, so it is the one to start with.",
+            f"The highest score was that of {named(best)}, {points(way.behind.mean)} more, which cannot be told from "
+            f"chance here ({between(way.behind, signed=True)}); {named(way)} needs {cheaper} less computing, so it is "
+            "the one to start with.",
         ]
     keep = "To have it: the same command with `--export DIR`, then `tlbench predict DIR INPUT...`."
     return [*lines, "", cost(way), "", keep]
@@ -98,7 +99,7 @@ def labels(contest: Contest, found: Findings) -> list[str]:
     """What the learning curve says about labelling more."""
     gain, lines = found.more.gain, []
     for point in found.curve:
-        lines.append(f"- {point.labels:.0f} labels: {percent(point.value.mean)} ({between(point.value)})")
+        lines.append(f"- {point.labels:.0f} labels: {mean(point.value)} ({between(point.value)})")
     if gain is None:
         return [*lines, "There are too few labels for a curve, so this cannot be told."]
     curve = [f"Learning curve of {named(found.subject)}:", "", *lines, ""]
@@ -131,7 +132,7 @@ def table(contest: Contest, found: Findings) -> Iterator[str]:
         apart = "" if way is found.best or way.told_apart else " ?"
         speed = f"{way.cost.get('predict_ms_1', math.nan):.2g} ms"
         size = amount(way.cost.get("stored_parameters", math.nan))
-        score = f"{percent(way.value.mean)} | {between(way.value)} | {behind}{apart}"
+        score = f"{mean(way.value)} | {between(way.value)} | {behind}{apart}"
         yield f"| {named(way)}{mark} | {score} | {spent(way)} | {speed} | {size} |"
     if len(found.ways) > ROWS:
         yield f"\nand {len(found.ways) - ROWS} more, in advice.json."
@@ -242,7 +243,13 @@ def points(value: float, *, signed: bool = False) -> str:
 def between(value: Estimate, *, signed: bool = False) -> str:
     if signed:
         return f"{100 * value.low:+.1f} to {100 * value.high:+.1f}"
-    return f"{100 * value.low:.0f} to {100 * value.high:.0f} %"
+    digits = _digits(value)
+    return f"{100 * value.low:.{digits}f} to {100 * value.high:.{digits}f} %"
+
+
+def mean(value: Estimate) -> str:
+    """A score with as many digits as its interval bears."""
+    return percent(value.mean, _digits(value))
 
 
 def short(reason: str) -> str:
@@ -264,3 +271,7 @@ def rivalry(contest: Contest, found: Findings, rival: Way) -> str:
         return f"To tell {pair} would take more than {ENOUGH:.0f} times the labels that you have: choose by cost."
     more = max(1, math.ceil((found.more.to_choose - n) / classes))
     return f"To tell {pair}, label about {more} more a class and ask again."
+
+
+def _digits(value: Estimate) -> int:
+    return 1 if value.half < NARROW else 0

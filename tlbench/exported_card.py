@@ -26,7 +26,7 @@ def card(advice: Advice, refit: Refit, config: dict[str, Any]) -> str:
         ),
         "How good it is": (
             f"Trained the same way on a part of the examples and tested on the rest: {metric} "
-            f"{advise_words.percent(way.value.mean)}, 95 % interval {advise_words.between(way.value)}. {tested}\n\n"
+            f"{advise_words.mean(way.value)}, 95 % interval {advise_words.between(way.value)}. {tested}\n\n"
             f"This model itself was trained on all labels, so it has no test score of its own. {_trust(advice)}"
         ),
         "What it was trained on": _data(advice),

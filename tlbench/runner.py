@@ -59,7 +59,8 @@ class Prepared:
         groups = None if self.loaded.groups is None else np.asarray(self.loaded.groups)[draw.rows]
         fold_seed = seed("folds", dataset=cell.dataset, s=cell.seed, budget=cell.budget)
         parts = folds(y, cell.budget, fold_seed=fold_seed, rule=cell.effort.folds, groups=groups)
-        return Job(cell, np.searchsorted(self.used, draw.rows), y, tuple(parts))
+        choosing = cell.effort.trials > 1  # the default alone has nobody to be compared with
+        return Job(cell, np.searchsorted(self.used, draw.rows), y, tuple(parts) if choosing else ())
 
 
 class Plan(NamedTuple):

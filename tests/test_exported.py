@@ -20,13 +20,14 @@ from test_advise import contest, results, write_digits
 from toy_text import saved as saved_text
 from typer.testing import CliRunner
 
-from tlbench import exported, exported_model
+from tlbench import exported, exported_model, rng
 from tlbench.advise import Advice
 from tlbench.advise_calibration import Calibration
 from tlbench.advise_data import labelled, reference_of
 from tlbench.advise_findings import findings
 from tlbench.backbones import saved
 from tlbench.cli import app
+from tlbench.exported_files import checksums
 from tlbench.exported_fit import Refit, refitted
 from tlbench.registry import BACKBONES, STRATEGIES
 from tlbench.strategies.base import Strategy
@@ -49,6 +50,7 @@ IMAGE_WAYS = [
     ("lora", "timm:test_vit@random"),
     ("full_finetune", "timm:test_resnet@random"),
     ("linear_probe", "timm:test_vit@random?size=64"),
+    ("linear_probe", "torchvision:resnet18@random?size=32"),
 ]
 TEXT_WAYS = ["nearest_mean", "linear_probe", "partial_freeze", "lora", "full_finetune", "tfidf_logistic"]
 
@@ -107,7 +109,7 @@ def rewritten(folder: Path, **changes) -> None:
     """config.json with other values, and a checksum that fits: what a careful forger, or another version, writes."""
     config = json.loads((folder / "config.json").read_text()) | changes
     del config["sha256"]
-    config["files"] = exported.checksums(folder)
+    config["files"] = checksums(folder)
     (folder / "config.json").write_text(json.dumps(config | {"sha256": sha256(config)}))
 
 
@@ -211,6 +213,24 @@ def test_preprocessing_is_kept_where_it_is_not_the_architectures_own(tmp_path):
     again = saved.rebuilt(saved.described(network, tmp_path), tmp_path, saved.weights(network))
     assert again.fingerprint == network.fingerprint
     assert again.reader.recipe == network.reader.recipe
+
+
+def test_a_network_made_with_other_arguments_than_its_name_says_is_made_so_again(tmp_path):
+    import timm
+
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    arguments = {"depth": 2, "embed_dim": 48, "num_heads": 3}
+    with rng.ambient(0):
+        save_file(timm.create_model("test_vit", num_classes=0, **arguments).state_dict(), folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps({"architecture": "test_vit", "model_args": arguments}))
+    fill_registries()
+    network = BACKBONES[f"timm:test_vit@{folder}"]()
+    (tmp_path / "out").mkdir()
+    said = json.loads(json.dumps(saved.described(network, tmp_path / "out")))
+    shutil.rmtree(folder)
+    again = saved.rebuilt(said, tmp_path / "out", saved.weights(network))
+    assert again.fingerprint == network.fingerprint and again.name == "timm:test_vit@mine"
 
 
 # ---- it is refused when it was changed

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -16,11 +16,10 @@ from tlbench import __version__, runner
 from tlbench.advise import Advice
 from tlbench.backbones import saved
 from tlbench.exported_card import card
-from tlbench.exported_fit import Refit, refitted
+from tlbench.exported_files import CONFIG, FORMAT, README, WEIGHTS, checksums
+from tlbench.exported_fit import CLOSE_ACROSS, Refit, refitted
+from tlbench.exported_model import load
 from tlbench.types import TlbenchError, sha256
-
-FORMAT = 1  # raised when an older folder cannot be read any more
-WEIGHTS, CONFIG, README = "model.safetensors", "config.json", "README.md"
 
 
 def export(advice: Advice, folder: Path, *, device: str) -> Path:
@@ -63,20 +62,25 @@ def write(advice: Advice, refit: Refit, folder: Path) -> Path:
         tensors, config["state"] = _tensors(refit)
         save_file(tensors, draft / WEIGHTS)
         (draft / README).write_text(card(advice, refit, config), encoding="utf-8")
+        (draft / WEIGHTS).chmod((draft / README).stat().st_mode)  # safetensors lets nobody else read
         config["files"] = checksums(draft)
         config["sha256"] = sha256(config)
         (draft / CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+        _check(draft, refit)
         if folder.exists():
             folder.rename(Path(place) / "before")
         draft.rename(folder)
     return folder
 
 
-def checksums(folder: Path) -> dict[str, str]:
-    """sha256 of every file below a folder that is read to predict, by its path in it."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    named = {path.relative_to(folder).as_posix(): path for path in files}
-    return {name: _sha256(path) for name, path in named.items() if name not in (CONFIG, README)}
+def _check(draft: Path, refit: Refit) -> None:
+    """Raises TlbenchError where what was written does not predict what was fitted."""
+    found = load(draft).logits(refit.sample).numpy()
+    if not np.allclose(found, refit.logits, rtol=0, atol=CLOSE_ACROSS * max(1.0, float(np.abs(refit.logits).max()))):
+        raise TlbenchError(
+            f"what was written predicts something else than what was trained (by "
+            f"{float(np.abs(found - refit.logits).max()):.3g}), so nothing is exported; this is a mistake of tlbench"
+        )
 
 
 def _config(advice: Advice, refit: Refit, draft: Path) -> dict[str, Any]:
@@ -135,8 +139,3 @@ def _known(folder: Path) -> list[str]:
         return [str(name) for name in config["files"]] if "tlbench" in config else []
     except (OSError, ValueError, KeyError, TypeError):
         return []
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from tlbench.backbones import saved
-from tlbench.exported import CONFIG, FORMAT, WEIGHTS, checksums
+from tlbench.exported_files import CONFIG, FORMAT, WEIGHTS, checksums
 from tlbench.exported_fit import Predictor
 from tlbench.registry import STRATEGIES
 from tlbench.space import Choice

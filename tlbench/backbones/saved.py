@@ -5,7 +5,8 @@ Its weights are tensors; the rest is a description of plain values and, of a tex
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tlbench.backbones import timm, torchvision
 from tlbench.backbones.base import Backbone
 from tlbench.backbones.minilm import AllMiniLM
 from tlbench.backbones.preprocessing import Preprocessing, Recipe
-from tlbench.backbones.text_network import TextBackbone, TextNetwork
+from tlbench.backbones.text_network import TextBackbone, TextNetwork, fresh_model
 from tlbench.backbones.text_pooling import Pooling
 from tlbench.backbones.text_tokens import Tokens
 from tlbench.registry import BACKBONES
@@ -40,11 +41,15 @@ def described(backbone: Backbone, place: Path) -> dict[str, Any]:
         return said | {"kind": "text", "tokens": tokens, "pooling": backbone.pooling._asdict()}
     if isinstance(backbone.reader, Preprocessing):
         said["recipe"] = backbone.reader.recipe._asdict()
-    if isinstance(backbone, timm.Timm | torchvision.Torchvision):
-        prefix = timm.PREFIX if isinstance(backbone, timm.Timm) else torchvision.PREFIX
-        size = backbone.reader.recipe.size if isinstance(backbone.reader, Preprocessing) else backbone.spec.size
-        return said | {"kind": "named", "reference": f"{prefix}{backbone.spec.model}@random?size={size}"}
-    return said | {"kind": "named", "reference": backbone.name}
+    if isinstance(backbone, timm.Timm):
+        config = Path(backbone.spec.weights) / "config.json"
+        if backbone.spec.weights and config.is_file():  # what else than its name the network was made with
+            (place / FOLDER).mkdir()
+            shutil.copyfile(config, place / FOLDER / config.name)
+        return said | {"kind": "timm", "model": backbone.spec.model, "size": backbone.spec.size}
+    if isinstance(backbone, torchvision.Torchvision):
+        return said | {"kind": "torchvision", "model": backbone.spec.model, "size": said["recipe"]["size"]}
+    return said | {"kind": "named"}
 
 
 def rebuilt(said: Mapping[str, Any], place: Path, tensors: Mapping[str, Tensor]) -> Backbone:
@@ -52,7 +57,7 @@ def rebuilt(said: Mapping[str, Any], place: Path, tensors: Mapping[str, Tensor])
 
     Raises TlbenchError where tensors are missing or have other shapes, and where it is not the same network any more.
     """
-    backbone = _text(said, place) if said["kind"] == "text" else BACKBONES[said["reference"]]()
+    backbone = KINDS[said["kind"]](said, place)
     if "recipe" in said:
         recipe: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in said["recipe"].items()}
         backbone.reader = Preprocessing(Recipe(**recipe)).eval().requires_grad_(False)
@@ -83,17 +88,39 @@ def licence(backbone: Backbone) -> str:
 def _text(said: Mapping[str, Any], place: Path) -> TextNetwork:
     from transformers import AutoConfig, AutoTokenizer
 
-    from tlbench.backbones.text_network import fresh_model
-
     folder = place / FOLDER
     try:
         config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        said_first = str(error).partition("\n")[0]
-        raise TlbenchError(f"{folder} cannot be read ({said_first}); export the model anew") from error
+        first = str(error).partition("\n")[0]
+        raise TlbenchError(f"{folder} cannot be read ({first}); export the model anew") from error
     pooling = Pooling(tuple(said["pooling"]["modes"]), said["pooling"]["normalized"])
     return TextNetwork(said["name"], fresh_model(config, 0), Tokens(tokenizer, **said["tokens"]), pooling)
+
+
+def _timm(said: Mapping[str, Any], place: Path) -> timm.Timm:
+    own = (place / FOLDER / "config.json").is_file()
+    weights = str(place / FOLDER) if own else "random"
+    reference = f"{timm.PREFIX}{said['model']}@random"
+    return timm.Timm(timm.Spec(reference, said["model"], weights, said["size"]), fresh=True)
+
+
+def _torchvision(said: Mapping[str, Any], place: Path) -> torchvision.Torchvision:
+    reference = f"{torchvision.PREFIX}{said['model']}@random"
+    return torchvision.Torchvision(torchvision.Spec(reference, said["model"], "random", said["size"]))
+
+
+def _named(said: Mapping[str, Any], place: Path) -> Backbone:
+    return BACKBONES[said["name"]]()
+
+
+KINDS: dict[str, Callable[[Mapping[str, Any], Path], Backbone]] = {
+    "text": _text,
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "named": _named,
+}
 
 
 def _load(backbone: Backbone, tensors: Mapping[str, Tensor], name: str) -> None:

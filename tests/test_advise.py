@@ -14,7 +14,7 @@ from scipy import stats
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
-from tlbench import advise_data, advise_words, runner
+from tlbench import advise_data, advise_words, exported, runner
 from tlbench.advise import Wishes, advise
 from tlbench.advise_calibration import calibrated, temperature
 from tlbench.advise_data import Fold, Labelled, budgets, labelled, outer_folds, reference_of
@@ -459,6 +459,16 @@ def test_the_same_question_again_runs_nothing_and_answers_the_same(advice, monke
     ways = Ways(advice.folder.parent, Means(1, "cpu"), lambda: None, lambda _text: None)
     again = advise(str(place / "images"), Wishes(("glyph_vit",), ("nearest_mean", "linear_probe"), "quick"), ways)
     assert again.text == advice.text
+
+
+def test_what_is_exported_names_new_digits_as_well_as_was_promised(advice, tmp_path):
+    folder = exported.export(advice, tmp_path / "model", device="cpu")
+    write_digits(tmp_path / "new", 30, first=40)
+    answer = CliRunner().invoke(app, ["predict", str(folder), str(tmp_path / "new")])
+    rows = list(csv.DictReader(answer.stdout.splitlines()))
+    right = np.mean([Path(row["input"]).parent.name == row["class"] for row in rows])
+    assert answer.exit_code == 0 and len(rows) == 90
+    assert right >= advice.findings.subject.value.low
 
 
 def test_the_command_tells_bad_input_as_a_sentence(tmp_path):

@@ -38,6 +38,7 @@ def export(advice: Advice, folder: Path, *, device: str) -> Path:
 
 def refuse_other(folder: Path) -> None:
     """Raises TlbenchError where a folder holds anything that no export put there."""
+    folder = folder.expanduser()
     if not folder.exists():
         return
     if not folder.is_dir():

@@ -304,7 +304,7 @@ def test_the_cheapest_of_those_that_cannot_be_told_apart_is_advised():
     chosen = choice(ways, of, table)
     assert chosen is not None
     closest = next(way for way in ways if way.strategy == "nearest_mean")
-    cheap = not closest.told_apart and closest.behind.mean <= closest.behind.error
+    cheap = not closest.told_apart and closest.behind.mean <= min(closest.behind.error, 0.02)
     assert chosen.strategy == ("nearest_mean" if cheap else "lora")
     assert f"**Use {chosen.strategy} on glyph_vit.**" in text
 
@@ -317,6 +317,13 @@ def test_a_cheap_way_that_is_merely_not_proven_worse_is_not_advised():
     assert not next(way for way in ways if way.strategy == "nearest_mean").told_apart
     assert choice(ways, of, table).strategy == "lora"
     assert "Cannot be told apart from the best with these labels: nearest_mean" in said(scores)
+
+
+def test_a_cheap_way_that_gives_up_points_is_named_and_not_advised():
+    scores = FLOOR | {"nearest_mean": [0.85, 0.95, 0.8, 0.9, 0.75], "lora": [0.9, 0.91, 0.9, 0.88, 0.9]}
+    text = said(scores, flops={"nearest_mean": 9.0, "lora": 99.0})
+    assert "**Use lora on glyph_vit.**" in text
+    assert "Where computing is dear: nearest_mean on glyph_vit needs 10 times less of it. It scored 4.8 points" in text
 
 
 def test_nothing_is_advised_where_guessing_is_not_beaten():

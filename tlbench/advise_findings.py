@@ -18,6 +18,7 @@ Name = tuple[str, str]  # strategy, network
 Scores = Mapping[tuple[str, str, int], np.ndarray]  # (strategy, network, budget) -> [K], one a fold
 
 NEGLIGIBLE = 0.01  # a point: PROTOCOL 6 calls what is within it equivalent
+WORTH = 0.02  # points that are worth computing for, even where they may be chance
 ENOUGH = 10.0  # times the labels there are: more is no advice
 
 
@@ -79,6 +80,12 @@ class Findings:
         return self.advised or self.best
 
     @property
+    def frugal(self) -> Way | None:
+        """The cheapest way that cannot be told apart from the best, where it needs less than half the computing."""
+        rivals = [way for way in self.rivals if way.strategy != "majority" and 2 * way.effort < self.subject.effort]
+        return min(rivals, key=lambda way: (way.effort, way.behind.mean), default=None)
+
+    @property
     def rivals(self) -> list[Way]:
         """Other ways that cannot be told apart from the best."""
         return [way for way in self.ways if not way.told_apart and way[:2] != self.subject[:2]]
@@ -126,7 +133,7 @@ def ranked(contest: Contest, frame: pd.DataFrame, scores: Scores) -> list[Way]:
 
 
 def choice(ways: list[Way], contest: Contest, scores: Scores) -> Way | None:
-    """The cheapest way that the best cannot be told apart from, and that is within one standard error of it.
+    """The cheapest way that the best cannot be told apart from, within one standard error and two points of it.
 
     Of ways alike the cheapest, but not one that is merely not proven worse. None where the best is not known to beat
     the majority class.
@@ -137,7 +144,7 @@ def choice(ways: list[Way], contest: Contest, scores: Scores) -> Way | None:
         lead = _scores(scores, contest, best) - _scores(scores, contest, majority)
         if best.strategy == "majority" or not corrected(lead, design(contest)).above_zero:
             return None
-    close = [way for way in ways if not way.told_apart and way.behind.mean <= way.behind.error]
+    close = [way for way in ways if not way.told_apart and way.behind.mean <= min(way.behind.error, WORTH)]
     close = [way for way in close if way.strategy != "majority"]
     return min(close, key=lambda way: (way.effort, way.behind.mean, way.strategy, way.network))
 

@@ -56,13 +56,18 @@ def answer(contest: Contest, found: Findings) -> list[str]:
     lines = [f"**Use {named(way)}.** {sentence(way.strategy)}", "", f"On examples that it had not seen: {score}."]
     if way is not found.best:
         best = found.best
-        times = best.effort / way.effort if way.effort else math.inf
-        cheaper = f"{amount(times)} times" if math.isfinite(times) else "far"
         lines += [
             "",
             f"The highest score was that of {named(best)}, {points(way.behind.mean)} more, which cannot be told from "
-            f"chance here ({between(way.behind, signed=True)}); {named(way)} needs {cheaper} less computing, so it is "
-            "the one to start with.",
+            f"chance here ({between(way.behind, signed=True)}); {named(way)} needs {less(way, best)} computing, so it "
+            "is the one to start with.",
+        ]
+    if found.frugal is not None:
+        frugal = found.frugal
+        lines += [
+            "",
+            f"Where computing is dear: {named(frugal)} needs {less(frugal, way)} of it. It scored "
+            f"{points(way.value.mean - frugal.value.mean)} less, which may be chance.",
         ]
     keep = "To have it: the same command with `--export DIR`, then `tlbench predict DIR INPUT...`."
     return [*lines, "", cost(way), "", keep]
@@ -201,6 +206,11 @@ def cost(way: Way) -> str:
         f"and {'next to nothing' if kept == '0' else f'{kept} numbers'} to keep for this task; the whole network has "
         f"{whole}."
     )
+
+
+def less(cheap: Way, dear: Way) -> str:
+    """How much less of computing, in words."""
+    return f"{amount(dear.effort / cheap.effort)} times less" if cheap.effort else "far less"
 
 
 def spent(way: Way) -> str:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlbench.advise_runs import Contest
+from tlbench.advise_runs import FLOORS, Contest
 from tlbench.advise_stats import Design, Estimate, corrected, needed, other_choice, share
 from tlbench.types import COSTS, TlbenchError
 
@@ -81,9 +81,13 @@ class Findings:
 
     @property
     def frugal(self) -> Way | None:
-        """The cheapest way that cannot be told apart from the best, where it needs less than half the computing."""
-        rivals = [way for way in self.rivals if way.strategy != "majority" and 2 * way.effort < self.subject.effort]
-        return min(rivals, key=lambda way: (way.effort, way.behind.mean), default=None)
+        """The best of the ways that cannot be told apart from the best and need less than half the computing.
+
+        A floor is none: that a network helps may be unproven without being doubtful.
+        """
+        floors = {name for pair in FLOORS.values() for name in pair}
+        rivals = [way for way in self.rivals if way.strategy not in floors and 2 * way.effort < self.subject.effort]
+        return min(rivals, key=lambda way: (way.behind.mean, way.effort), default=None)
 
     @property
     def rivals(self) -> list[Way]:

@@ -272,3 +272,9 @@ def test_a_name_has_no_path_and_tells_what_was_asked_for(tmp_path: Path, monkeyp
     assert opened("folder:.?flip=yes")[1].card.horizontal_flip
     table(tmp_path / "x.csv", "Datei,kind\n")
     assert opened(f"folder:{tmp_path}/x.csv?file=Datei&label=kind")[0] == "folder:x.csv?file=Datei&label=kind"
+
+
+def test_one_class_left_after_labels_seen_once_is_refused(load, tmp_path: Path) -> None:
+    home = table(tmp_path / "texts.csv", "text,label\nfirst words,a\nother words,a\nmore of them,a\nalone,b\n")
+    with pytest.raises(TlbenchError, match="it has one class only"):
+        load(f"folder:{home}")

@@ -73,7 +73,8 @@ def arrays_of(found: Listed, *, size: int | None = None) -> Arrays:
     if not test.any():
         once = seen_once(labels)
         excluded[SEEN_ONCE] += int(once.sum())
-        x, labels, groups = x[~once], labels[~once], None if groups is None else groups[~once]
+        x, labels, test = x[~once], labels[~once], test[~once]
+        groups = None if groups is None else groups[~once]
     names = sorted(set(labels.tolist()), key=_natural)
     y = _numbered(labels, names)
     if not test.any() and len(names) > 1:

@@ -45,6 +45,9 @@ class Lane(NamedTuple):
     seed: int
 
 
+Entry = tuple[dict[str, Tensor], dict[str, Tensor], Tensor]
+
+
 class Network(NamedTuple):
     """The part of a task that all lanes of a pack share."""
 
@@ -72,6 +75,7 @@ class Pack:
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
         self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
+        self._latest: tuple[Lane, Entry] | None = None
         strategy.prepare(self.task(0), self.static)
 
     def start(self) -> None:
@@ -155,9 +159,14 @@ class Pack:
 
         return run
 
-    def _entry(self, lane: int) -> tuple[dict[str, Tensor], dict[str, Tensor], Tensor]:
-        """One lane's (rows and labels, dynamic values, key)."""
-        (hp, rows, y, seed), device = self.lanes[lane], self.network.bank.device
+    def _entry(self, lane: int) -> Entry:
+        """One lane's (rows and labels, dynamic values, key); the latest is kept: its rows may come from a disk."""
+        if self._latest is None or self._latest[0] is not self.lanes[lane]:
+            self._latest = self.lanes[lane], self._read(self.lanes[lane])
+        return self._latest[1]
+
+    def _read(self, lane: Lane) -> Entry:
+        (hp, rows, y, seed), device = lane, self.network.bank.device
         data = {"x": self.network.bank[rows.to(device)], "y": y.to(device), "weight": torch.ones(len(y), device=device)}
         values = {name: torch.tensor(v, device=device) for name, v in dynamic(self.strategy.space, hp).items()}
         return data, values, rng.key(seed).to(device)

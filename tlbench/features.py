@@ -115,7 +115,7 @@ def _write(path: Path, pieces: Iterator[Tensor], count: int) -> None:
         draft, seal = Path(folder) / "draft.npy", Path(folder) / "seal"
         with draft.open("wb") as file:
             for number, piece in enumerate(pieces):
-                array = piece.cpu().numpy()
+                array = np.ascontiguousarray(piece.cpu().numpy())
                 if number == 0:
                     header = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False}
                     npy.write_array_header_1_0(file, {**header, "shape": (count, *array.shape[1:])})

@@ -24,14 +24,14 @@ class WidthPlan(NamedTuple):
 
     most: int = 24  # lanes
     step_bytes: int = 160 * 2**20  # of one step of all lanes
-    wide: int = 256  # channels of a convolution from which a CPU loops; fusing gained at 128, wider was not measured
+    wide: int = 256  # channels of a layer from which a CPU loops; fusing gained at 128
 
 
 def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
     """Lanes of a pack to run fused; 1 where the strategy cannot be traced."""
     network = pack.network
     on_cpu = network.bank.device.type == "cpu"
-    if not strategy.fusible or (strategy.trains and on_cpu and _widest_convolution(network.tail) >= plan.wide):
+    if not strategy.fusible or (strategy.trains and on_cpu and _widest_layer(network.tail) >= plan.wide):
         return 1
     rows = len(pack.lanes[0].rows)
     examples = min(rows, pack.batch_size) if strategy.trains else rows
@@ -43,5 +43,7 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
     return max(1, min(plan.most * factor, plan.step_bytes * factor // lane_bytes))
 
 
-def _widest_convolution(tail: nn.Module) -> int:
-    return max((m.out_channels for m in tail.modules() if isinstance(m, nn.modules.conv._ConvNd)), default=0)
+def _widest_layer(tail: nn.Module) -> int:
+    convolutions = (m.out_channels for m in tail.modules() if isinstance(m, nn.modules.conv._ConvNd))
+    linear = (max(m.in_features, m.out_features) for m in tail.modules() if isinstance(m, nn.Linear))
+    return max((*convolutions, *linear), default=0)

@@ -24,7 +24,7 @@ class WidthPlan(NamedTuple):
 
     most: int = 24  # lanes
     step_bytes: int = 160 * 2**20  # of one step of all lanes
-    wide: int = 256  # channels of a layer from which a CPU loops; fusing gained at 128
+    wide: int = 256  # channels in and out of a layer from which a CPU loops; fusing gained at 128
 
 
 def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
@@ -45,5 +45,5 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
 
 def _widest_layer(tail: nn.Module) -> int:
     convolutions = (m.out_channels for m in tail.modules() if isinstance(m, nn.modules.conv._ConvNd))
-    linear = (max(m.in_features, m.out_features) for m in tail.modules() if isinstance(m, nn.Linear))
+    linear = (min(m.in_features, m.out_features) for m in tail.modules() if isinstance(m, nn.Linear))
     return max((*convolutions, *linear), default=0)

@@ -113,7 +113,7 @@ def test_its_own_weights_are_downloaded_with_their_hash_and_read_as_tensors_only
     ("reference", "said"),
     [
         ("torchvision:resnet81", "did you mean .*resnet18.* list backbones --torchvision 'res"),
-        ("torchvision:resnet18@", "nothing after the @; write @IMAGENET1K_V1"),
+        ("torchvision:resnet18@", "nothing after the @; write @random"),
         ("torchvision:resnet18@IMAGENET1K_V9", "did you mean 'IMAGENET1K_V1'.* see: a path, or IMAGENET1K_V1, random"),
         ("torchvision:resnet18?sise=64", "did you mean 'size'"),
         ("torchvision:squeezenet1_0@random", "SqueezeNet cannot be cut into blocks; .*EfficientNet.*--timm"),

@@ -66,7 +66,7 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, file: Path) -> Tensor |
         below = backbone.prefix(tap).to(encoded.device)
         computed = Bank(encoded.source, encoded.rows, below, str(encoded.device))
         if tap == "input" or computed.nbytes > RESIDENT_BYTES:
-            return _resident(computed)  # a stem costs less than reading what it gives from a disk
+            return _resident(computed)  # too large to keep for what a stem costs
     if not _kept(file):
         _write(file, _computed(backbone, tap, encoded), len(encoded))
     kept = np.load(file, mmap_mode="r", allow_pickle=False)

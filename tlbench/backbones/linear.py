@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.flop_counter import register_flop_formula
 
-WIDE = 256  # features in and out from which a layer is done so; small ones gain nothing and keep their rounding
+WIDE = 256  # features in and out from which a layer is done so; smaller ones keep torch's products and their rounding
 PRESENT = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 

@@ -16,6 +16,7 @@ from tlbench.backbones import timm, torchvision
 from tlbench.backbones.base import Backbone
 from tlbench.backbones.minilm import AllMiniLM
 from tlbench.backbones.preprocessing import Preprocessing, Recipe
+from tlbench.backbones.spec import Spec
 from tlbench.backbones.text_network import TextBackbone, TextNetwork, fresh_model
 from tlbench.backbones.text_pooling import Pooling
 from tlbench.backbones.text_tokens import Tokens
@@ -103,12 +104,12 @@ def _timm(said: Mapping[str, Any], place: Path) -> timm.Timm:
     own = (place / FOLDER / "config.json").is_file()
     weights = str(place / FOLDER) if own else "random"
     reference = f"{timm.PREFIX}{said['model']}@random"
-    return timm.Timm(timm.Spec(reference, said["model"], weights, said["size"]), fresh=True)
+    return timm.Timm(Spec(reference, said["model"], weights, said["size"]), fresh=True)
 
 
 def _torchvision(said: Mapping[str, Any], place: Path) -> torchvision.Torchvision:
     reference = f"{torchvision.PREFIX}{said['model']}@random"
-    return torchvision.Torchvision(torchvision.Spec(reference, said["model"], "random", said["size"]))
+    return torchvision.Torchvision(Spec(reference, said["model"], "random", said["size"]))
 
 
 def _named(said: Mapping[str, Any], place: Path) -> Backbone:

@@ -13,9 +13,9 @@ from tlbench import rng
 from tlbench.backbones.base import Backbone, Named
 from tlbench.backbones.fusible import fusible
 from tlbench.backbones.preprocessing import Preprocessing, Recipe
+from tlbench.backbones.spec import Spec, read
 from tlbench.backbones.timm_families import cut
 from tlbench.backbones.weights_files import from_hub, tensors, weights_file
-from tlbench.datasets.options import named, side, split
 from tlbench.registry import register, unknown
 from tlbench.types import TlbenchError
 
@@ -25,31 +25,11 @@ HEADS = ("head", "fc", "classifier", "head.fc", "last_linear")  # where the clas
 PICTURES = ("input_size", "fixed_input_size", "interpolation", "crop_pct", "crop_mode", "mean", "std", "pool_size")
 
 
-class Spec(NamedTuple):
-    """A reference, read."""
-
-    reference: str
-    model: str  # NAME or NAME.TAG
-    weights: str  # "": the library's own; "random"; else a file or folder
-    size: int | None  # side of the pictures, where another than the network's own
-
-
 @register.backbone_family("timm:NAME[@WEIGHTS]", "A network of timm, pretrained; @FILE, @FOLDER or @random.")
 def opened(reference: str) -> tuple[str, Named]:
-    """The name of a network, with the file it comes from shortened to its stem, and how to make it."""
+    """The name of a network, and how to make it."""
     spec = read(reference)
-    weights = f"@{Path(spec.weights).stem}" if spec.weights else ""
-    options = {"size": str(spec.size)} if spec.size else {}
-    return named(f"{PREFIX}{spec.model}{weights}", options), Named("image", lambda: Timm(spec))
-
-
-def read(reference: str) -> Spec:
-    """The parts of `timm:NAME[@WEIGHTS][?size=PIXELS]`. Raises TlbenchError for an option that is not there."""
-    rest, options = split(reference, ("size",))
-    model, at, weights = rest.partition("@")
-    if at and not weights:
-        raise TlbenchError(f"{reference!r}: nothing after the @; write @random, or the path of a file or folder")
-    return Spec(reference, model, weights, side(reference, options))
+    return spec.name, Named("image", lambda: Timm(spec))
 
 
 def names(pattern: str) -> list[str]:
@@ -67,7 +47,7 @@ class Timm(Backbone):
 
     def __init__(self, spec: Spec, *, fresh: bool = False, seed: int = 0) -> None:
         self.spec = spec
-        self.name = opened(spec.reference)[0]
+        self.name = read(spec.reference).name
         model = fusible(_sized(_created(spec, seed, fresh=fresh or spec.weights == "random"), spec))
         super().__init__(Preprocessing(_recipe(model, spec)), cut(model, spec.model), dim=_dim(model))
 

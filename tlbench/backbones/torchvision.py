@@ -6,7 +6,7 @@ import math
 from collections import OrderedDict
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -14,40 +14,20 @@ from tlbench import rng
 from tlbench.backbones.base import Backbone, Named
 from tlbench.backbones.fusible import fusible
 from tlbench.backbones.preprocessing import Preprocessing, Recipe
+from tlbench.backbones.spec import Spec, read
 from tlbench.backbones.torchvision_families import check_family, cut
 from tlbench.backbones.weights_files import from_url, load_exactly, tensors, weights_file
-from tlbench.datasets.options import named, side, split
 from tlbench.registry import register, unknown
 from tlbench.types import TlbenchError
 
 PREFIX = "torchvision:"
 
 
-class Spec(NamedTuple):
-    """A reference, read."""
-
-    reference: str
-    model: str
-    weights: str  # "": torchvision's best; "random"; a name of its weights, such as IMAGENET1K_V1; a file or folder
-    size: int | None  # side of the pictures, where another than the network's own
-
-
 @register.backbone_family("torchvision:NAME[@WEIGHTS]", "A network of torchvision; @IMAGENET1K_V1, @FILE or @random.")
 def opened(reference: str) -> tuple[str, Named]:
-    """The name of a network, with the file it comes from shortened to its stem, and how to make it."""
+    """The name of a network, and how to make it."""
     spec = read(reference)
-    weights = f"@{Path(spec.weights).stem}" if spec.weights else ""
-    options = {"size": str(spec.size)} if spec.size else {}
-    return named(f"{PREFIX}{spec.model}{weights}", options), Named("image", lambda: Torchvision(spec))
-
-
-def read(reference: str) -> Spec:
-    """The parts of `torchvision:NAME[@WEIGHTS][?size=PIXELS]`. Raises TlbenchError for an unknown option."""
-    rest, options = split(reference, ("size",))
-    model, at, weights = rest.partition("@")
-    if at and not weights:
-        raise TlbenchError(f"{reference!r}: nothing after the @; write @IMAGENET1K_V1, @random, or @ and a path")
-    return Spec(reference, model, weights, side(reference, options))
+    return spec.name, Named("image", lambda: Torchvision(spec))
 
 
 def names(pattern: str) -> list[str]:
@@ -66,7 +46,7 @@ class Torchvision(Backbone):
             see = f"tlbench list backbones --torchvision '{spec.model[:3]}*'"
             raise TlbenchError(unknown("torchvision model", spec.model, _known(), see))
         self.spec = spec
-        self.name = opened(spec.reference)[0]
+        self.name = read(spec.reference).name
         recipe = _recipe(spec)
         model, classifier = _created(spec, recipe.size, seed)
         super().__init__(Preprocessing(recipe), cut(fusible(model), spec.model), dim=classifier.in_features)

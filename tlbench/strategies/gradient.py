@@ -196,9 +196,7 @@ def _moved(
     theta, m, v, gradient = given
     m = torch.lerp(gradient, m, 0.9)
     v = torch.addcmul(0.999 * v, gradient, gradient, value=0.001)
-    root = v.clamp_min(
-        TINY
-    ).sqrt()  # its sum with EPSILON is the same; MKL takes 5 to 40 times as long at 0 and near it
+    root = v.clamp_min(TINY).sqrt()  # MKL's root is slow at 0 and near it; the sum with EPSILON is the same
     direction = m / (root + EPSILON * correction)
     return torch.addcmul(theta * (1 - lr * weight_decay), direction, -lr * correction / bias), m, v
 

@@ -6,11 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from tlbench.report import html, plots, tables
+from tlbench.report import document, html, plots, tables
+from tlbench.report.analysis import Analysis
 from tlbench.report.meta import Meta
-from tlbench.report.ranking import ranking
-from tlbench.report.scores import grid
-from tlbench.report.transfer import transfer
 
 __all__ = ["Meta", "write"]
 
@@ -21,15 +19,15 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     The same cells give the same bytes, in whatever order they come. `frame` is one row a cell, as `Store.frame(cells)`
     makes it. Raises TlbenchError for a frame that is not one suite's results.
     """
-    ranked = ranking(grid(frame))
-    gained = transfer(ranked.grid, meta, meta.baseline)
-    table = tables.leaderboard(ranked)
-    drawn = plots.pictures(ranked, gained, meta)
+    analysis = Analysis(frame, meta)
+    table = tables.leaderboard(analysis.ranking)
+    drawn = plots.pictures(analysis)
     texts = {
-        "leaderboard.md": tables.to_markdown(table, ranked, meta),
+        "leaderboard.md": tables.to_markdown(table, analysis.ranking, meta),
         "leaderboard.csv": tables.to_csv(table),
-        "costs.csv": tables.costs_csv(ranked.grid),
-        "report.html": html.page(table, ranked, gained, meta=meta, drawn=drawn),
+        "leaderboard.json": document.to_json(analysis),
+        "costs.csv": tables.costs_csv(analysis.grid),
+        "report.html": html.page(table, analysis, drawn),
     }
     files = {name: text.encode() for name, text in texts.items()}
     files |= {f"figures/{picture.name}.svg": picture.svg for picture in drawn}

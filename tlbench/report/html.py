@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from tlbench.report import page_cells, page_costs, page_floor, page_tables
-from tlbench.report.meta import Meta
+from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
-from tlbench.report.ranking import Ranking
-from tlbench.report.transfer import Transfer
 
+# What the template templates/sections/NAME.html finds as `sections.NAME`; None leaves the section out.
+SECTIONS: dict[str, Callable[[Analysis], Any]] = {}
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
 PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)", COLORS[0]: "var(--blue)"}
 
 
-def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Meta, drawn: Sequence[Picture]) -> str:
+def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
     """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
+    meta, ranking, transfer = analysis.meta, analysis.ranking, analysis.transfer
     groups = {name: card.group for name, card in meta.cards.items()}
     grid = ranking.grid
     shown, number = page_cells.holes(grid, meta)
@@ -54,6 +56,7 @@ def page(table: pd.DataFrame, ranking: Ranking, transfer: Transfer, *, meta: Met
         costs=page_costs.costs(ranking),
         places=page_costs.places(grid.frame),
         figures={picture.name: inline(picture) for picture in drawn},
+        sections={name: made for name, make in SECTIONS.items() if (made := make(analysis)) is not None},
     )  # fmt: skip
 
 

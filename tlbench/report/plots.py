@@ -8,14 +8,12 @@ from typing import NamedTuple
 import matplotlib
 from matplotlib.figure import Figure
 
-from tlbench.report.meta import Meta
+from tlbench.report.analysis import Analysis
 from tlbench.report.plot_cost import score_against_cost
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, to_png, to_svg
-from tlbench.report.ranking import Ranking
 from tlbench.report.tables import cost_medians
-from tlbench.report.transfer import Transfer
 
 
 class Picture(NamedTuple):
@@ -24,10 +22,10 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def pictures(ranking: Ranking, transfer: Transfer, meta: Meta) -> list[Picture]:
+def pictures(analysis: Analysis) -> list[Picture]:
     """Every figure for which there are numbers; the same numbers give the same bytes."""
     with matplotlib.rc_context(STYLE):
-        return [_picture(name, figure) for name, figure in _figures(ranking, transfer, meta)]
+        return [_picture(name, figure) for name, figure in _figures(analysis) if figure is not None]
 
 
 def _picture(name: str, figure: Figure) -> Picture:
@@ -36,15 +34,15 @@ def _picture(name: str, figure: Figure) -> Picture:
     return Picture(name, to_svg(figure, name), to_png(figure))
 
 
-def _figures(ranking: Ranking, transfer: Transfer, meta: Meta) -> Iterator[tuple[str, Figure]]:
+def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
+    """A part of the analysis that has something to draw adds its line; None stands for nothing to draw."""
+    ranking, meta = analysis.ranking, analysis.meta
     look = looks(ranking, meta)
     groups = {name: card.group for name, card in meta.cards.items()}
     yield "label_curves", label_curves(ranking, look)
     yield "label_curves_by_dataset", label_curves_by_dataset(ranking, look, groups)
     yield "scores", score_map(ranking, groups)
-    gains = gain_map(ranking, transfer, groups)
-    if gains is not None:
-        yield "transfer_gain", gains
+    yield "transfer_gain", gain_map(ranking, analysis.transfer, groups)
     costs = cost_medians(ranking.grid)
     if "train_flops" in costs and costs.train_flops.notna().any():
         yield "score_against_cost", score_against_cost(ranking, costs.train_flops.to_numpy(), look)

@@ -1,0 +1,51 @@
+"""What do the results say? Every part of the report's reasoning, made when it is first asked for and then kept."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from tlbench.report.meta import Meta
+from tlbench.report.ranking import Group, Ranking, ranking
+from tlbench.report.scores import Grid, grid
+from tlbench.report.stats.resampling import Resamples, resamples
+from tlbench.report.transfer import Transfer, transfer
+
+
+class Analysis:
+    """Tables, figures, page and documents all read from one of these. Raises TlbenchError for a bad frame."""
+
+    def __init__(self, frame: pd.DataFrame, meta: Meta) -> None:
+        self.grid: Grid = grid(frame)
+        self.meta = meta
+
+    @cached_property
+    def ranking(self) -> Ranking:
+        return ranking(self.grid)
+
+    @property
+    def main(self) -> Group | None:
+        """The group that most rows belong to: pairs, label and cost questions are answered within it."""
+        return self.ranking.groups[0] if self.ranking.groups and self.ranking.groups[0].ranked else None
+
+    @cached_property
+    def resamples(self) -> tuple[Resamples, ...]:
+        """Bootstrap weights of each group, on the datasets of that group: see `datasets_of`."""
+        return tuple(self._resamples(group) for group in self.ranking.groups)
+
+    def datasets_of(self, group: Group) -> list[int]:
+        """Places of the datasets that apply to the group's rows; the D axis of its resamples."""
+        rows = [*group.ranked, *(row for row, _ in group.unranked)]
+        return np.flatnonzero(self.grid.applicable[rows[0]].any(-1)).tolist()
+
+    @cached_property
+    def transfer(self) -> Transfer:
+        return transfer(self.grid, self.meta, self.meta.baseline)
+
+    def _resamples(self, group: Group) -> Resamples:
+        datasets = self.datasets_of(group)
+        rows = [*group.ranked, *(row for row, _ in group.unranked)]
+        present = ~np.isnan(self.grid.z[rows][:, datasets]).all((0, 2))  # [D, S]
+        return resamples([self.grid.datasets[d] for d in datasets], present)

@@ -1,0 +1,41 @@
+"""What does a program read? leaderboard.json: every estimate, interval, test and verdict of the report.
+
+Each part of the analysis writes its own: a function `document(analysis)` in the module that made it, named in PARTS.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tlbench.report.analysis import Analysis
+from tlbench.types import PROTOCOL
+
+SCHEMA = 1
+PARTS: dict[str, Callable[[Analysis], Any]] = {}
+
+
+def to_json(analysis: Analysis) -> str:
+    """The same analysis gives the same text; no second, date, host or path is in it, and what is unknown is null."""
+    meta = analysis.meta
+    head = {"schema": SCHEMA, "protocol": PROTOCOL, "suite": meta.name, "preset": meta.preset}
+    parts = {name: make(analysis) for name, make in PARTS.items()}
+    return json.dumps(plain({**head, **parts}), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+
+
+def plain(value: Any) -> Any:
+    """JSON's own types: arrays as lists, NaN and infinities as null, floats to nine digits."""
+    if isinstance(value, dict):
+        return {str(name): plain(item) for name, item in value.items()}
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        return plain(value.item())
+    if isinstance(value, float):
+        return float(f"{value:.9g}") if np.isfinite(value) else None
+    return value

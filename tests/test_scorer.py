@@ -39,6 +39,12 @@ def test_the_default_and_the_peek_gap_are_reported_beside_the_score(scorer: Scor
     assert found.metrics["accuracy"] == pytest.approx(4 / 6)
 
 
+def test_every_trial_that_was_handed_in_has_its_score_on_test(scorer: Scorer) -> None:
+    found = evaluate(scorer, {2: PERFECT, 0: CONSTANT, 1: HALF, 3: PERFECT * np.nan})
+    assert found.trial_scores == {"0": 0.0, "1": found.score, "2": pytest.approx(1), "3": 0.0}
+    assert found.peek_gap == max(found.trial_scores.values()) - found.score
+
+
 def test_a_trial_alone_leaves_nothing_to_peek_at(scorer: Scorer) -> None:
     found = evaluate(scorer, {1: HALF})
     assert found.peek_gap == 0.0 and found.default_score is None

@@ -35,8 +35,9 @@ class Scorer:
 
         `logits` holds the test logits [m, C] of refitted trials by trial number, `chosen` among them. Logits of the
         chosen trial that have another shape give the status `failed`, not-finite ones `diverged`; another trial that
-        went wrong scores 0 (PROTOCOL 7). `default_score` is trial 0's, None when it was not refitted; `peek_gap`
-        is what the best of the trials handed in scores above the chosen one.
+        went wrong scores 0 (PROTOCOL 7). `trial_scores` holds the score of each trial handed in, by its number as
+        text; `default_score` is trial 0's, None when it was not refitted; `peek_gap` is what the best scores above the
+        chosen one.
         Raises TlbenchError when the selection is not the sealed one and when the cell was evaluated before.
         """
         self._admit(key, selection, sealed)
@@ -56,6 +57,7 @@ class Scorer:
             metrics=found,
             default_score=scores.get(0),
             peek_gap=max(scores.values()) - score,
+            trial_scores={str(number): scores[number] for number in sorted(scores)},
             selection_seal=sealed,
         )
 

@@ -132,6 +132,7 @@ class Measurement:
     metrics: dict[str, float] = field(default_factory=dict)  # metrics.METRICS, on the whole test set
     default_score: float | None = None  # z of trial 0
     peek_gap: float | None = None  # z of the best refitted trial on test, minus `score`
+    trial_scores: dict[str, float] = field(default_factory=dict)  # z on test of every refitted trial, by its number
     labels: int = 0  # labels consumed
     short_classes: int = 0  # classes that had fewer labels than the budget
     hyperparameters: dict[str, Any] = field(default_factory=dict)

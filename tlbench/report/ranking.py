@@ -72,7 +72,7 @@ def ranking(grid: Grid) -> Ranking:
 
 
 def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
-    transductive = _transductive(grid)
+    transductive = transductive(grid)
     size = grid.applicable.sum((1, 2))
 
     def kind(row: int) -> tuple[bool, int, bytes]:
@@ -88,7 +88,7 @@ def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
         yield Group(title, ranked, _tiers(areas, ranked), tuple((row, why[row]) for row in rows if why[row]))
 
 
-def _transductive(grid: Grid) -> np.ndarray:
+def transductive(grid: Grid) -> np.ndarray:
     if "transductive" not in grid.frame:
         return np.zeros(len(grid.rows), bool)
     marked = grid.frame.loc[grid.frame.transductive.eq(True), ["strategy", "backbone"]]

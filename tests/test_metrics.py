@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
+from sklearn.calibration import calibration_curve
 
-from tlbench.metrics import METRICS, PRIMARY, all_metrics, floor, z
+from tlbench.metrics import ECE_BINS, METRICS, PRIMARY, all_metrics, classes, floor, reliability, z
 from tlbench.types import TlbenchError
 
 
@@ -17,14 +18,20 @@ def sample(seed: int, m: int = 200, classes: int = 5) -> tuple[np.ndarray, np.nd
     return rng.normal(size=(m, classes)).astype(np.float32) * 3, rng.integers(0, classes, size=m)
 
 
-@given(seed=st.integers(0, 10_000), m=st.integers(8, 80), classes=st.integers(2, 7))
+def probabilities(logits: np.ndarray) -> np.ndarray:
+    p = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True).astype(np.float64))
+    return p / p.sum(1, keepdims=True)
+
+
+anything = given(seed=st.integers(0, 10_000), m=st.integers(8, 80), num_classes=st.integers(2, 7))
+
+
+@anything
 @settings(max_examples=40, deadline=None)
 @pytest.mark.filterwarnings("ignore")
-def test_metrics_agree_with_scikit_learn(seed: int, m: int, classes: int) -> None:
-    logits, y = sample(seed, m, classes)
-    found, predicted = all_metrics(logits, y), logits.argmax(1)
-    p = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True).astype(np.float64))
-    p /= p.sum(1, keepdims=True)
+def test_metrics_agree_with_scikit_learn(seed: int, m: int, num_classes: int) -> None:
+    logits, y = sample(seed, m, num_classes)
+    found, predicted, p = all_metrics(logits, y), logits.argmax(1), probabilities(logits)
     macro = {"average": "macro", "zero_division": 0}
     expected = {
         "accuracy": reference.accuracy_score(y, predicted),
@@ -33,12 +40,37 @@ def test_metrics_agree_with_scikit_learn(seed: int, m: int, classes: int) -> Non
         "macro_recall": reference.recall_score(y, predicted, **macro),
         "macro_f1": reference.f1_score(y, predicted, **macro),
         "mcc": reference.matthews_corrcoef(y, predicted),
-        "nll": reference.log_loss(y, p, labels=range(classes)),
-        "brier": ((p - np.eye(classes)[y]) ** 2).sum(1).mean(),
+        "nll": reference.log_loss(y, p, labels=range(num_classes)),
+        "brier": reference.brier_score_loss(y, p, labels=range(num_classes), scale_by_half=False),
         "worst_class_recall": reference.recall_score(y, predicted, average=None, labels=np.unique(y)).min(),
     }
     for name, value in expected.items():
         assert found[name] == pytest.approx(value, abs=1e-9), name
+
+
+@anything
+@settings(max_examples=40, deadline=None)
+def test_every_class_has_the_support_precision_recall_and_f1_of_scikit_learn(
+    seed: int, m: int, num_classes: int
+) -> None:
+    logits, y = sample(seed, m, num_classes)
+    predicted = np.minimum(logits.argmax(1), num_classes - 2)  # the last class is never predicted
+    found = classes(predicted, y, num_classes)
+    expected = reference.precision_recall_fscore_support(y, predicted, labels=range(num_classes), zero_division=0)
+    for ours, theirs in zip((found.precision, found.recall, found.f1, found.support), expected, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@anything
+@settings(max_examples=40, deadline=None)
+def test_the_bins_of_reliability_are_those_of_scikit_learn(seed: int, m: int, num_classes: int) -> None:
+    logits, y = sample(seed, m, num_classes)
+    found, p = reliability(logits, y), probabilities(logits)
+    right = p.argmax(1) == y
+    accuracy, confidence = calibration_curve(right, p.max(1), n_bins=ECE_BINS, strategy="quantile")
+    np.testing.assert_allclose(found.hits / found.examples, accuracy, atol=1e-9)
+    np.testing.assert_allclose(found.confidence, confidence, atol=1e-9)
+    assert found.examples.sum() == m and found.error == all_metrics(logits, y)["ece"]
 
 
 def test_every_named_metric_is_computed() -> None:

@@ -32,6 +32,14 @@ def test_perfect_predictions_score_one_and_constant_ones_exactly_zero(scorer: Sc
     assert (constant.score, constant.floor, constant.status) == (0.0, 1 / 3, Status.DONE)
 
 
+def test_classes_and_calibration_are_kept_of_the_chosen_trial(scorer: Scorer) -> None:
+    found = evaluate(scorer, {0: PERFECT, 1: CONSTANT})
+    assert found.classes == {"support": (2, 2, 2), "predicted": (6, 0, 0), "hits": (2, 0, 0)}
+    confidence = np.e / (np.e + 2)
+    assert found.reliability == {"examples": (6,), "hits": (2,), "confidence": (pytest.approx(confidence),)}
+    assert found.metrics["ece"] == pytest.approx(abs(confidence - 1 / 3))
+
+
 def test_the_default_and_the_peek_gap_are_reported_beside_the_score(scorer: Scorer) -> None:
     found = evaluate(scorer, {0: CONSTANT, 1: HALF, 2: PERFECT})
     assert found.default_score == 0.0

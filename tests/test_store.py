@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sqlite3
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 
 from tlbench.metrics import METRICS
 from tlbench.store import Store
-from tlbench.types import COSTS, Cell, Effort, Measurement, Provenance, Record, Status, TlbenchError
+from tlbench.types import COSTS, Cell, Effort, Measurement, Provenance, Record, Status, TlbenchError, canonical, sha256
 
 EFFORT = Effort(trials=2, steps=10, batch_size=8, rungs=(0.25, 0.5))
 
@@ -32,6 +33,9 @@ def record(value: float = 0.1 + 0.2, **changes: object) -> Record:
         score=value,
         floor=1 / 3,
         metrics=dict.fromkeys(METRICS, value),
+        trial_scores={"0": value},
+        classes={"support": (2, 1), "predicted": (1, 2), "hits": (1, 1)},
+        reliability={"examples": (3,), "hits": (2,), "confidence": (value,)},
         hyperparameters={"lr": 1e-3, "rank": 4, "layers": (1, 2)},
         at_edge=("lr",),
         trials=({"number": 0, "params": {"lr": 1e-3}, "value": value, "nll": None},),
@@ -59,6 +63,23 @@ def test_a_record_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, v
         store.save([saved])
     with Store.open(folder, create=False) as store:
         assert store.get(saved.cell.key) == saved
+
+
+def test_a_record_that_lacks_what_later_versions_measure_is_read(folder: Path) -> None:
+    later = ("trial_scores", "classes", "reliability")
+    with Store.open(folder) as store:
+        store.save(records(1))
+    with sqlite3.connect(folder / "results.db") as connection:
+        connection.row_factory = sqlite3.Row
+        row = dict(connection.execute("SELECT * FROM cells").fetchone())
+        known = {name: value for name, value in json.loads(row["measurement"]).items() if name not in later}
+        row = {**row, "measurement": canonical(known)}
+        checksum = sha256({name: value for name, value in row.items() if name != "checksum"})
+        connection.execute("UPDATE cells SET measurement = ?, checksum = ?", (row["measurement"], checksum))
+    old = replace(records(1)[0].measurement, **{name: {} for name in later})
+    with Store.open(folder, create=False) as store:
+        assert [each.measurement for each in store.records()] == [old]
+        assert store.frame().trial_scores.tolist() == [{}]
 
 
 def test_saving_again_replaces_and_order_does_not_matter(folder: Path) -> None:

@@ -26,6 +26,45 @@ PRIMARY = tuple(name for name in METRICS if name not in LOWER_IS_BETTER)  # thos
 ECE_BINS = 15
 
 
+class Classes(NamedTuple):
+    """What became of each class: counts [C] int64 from which every metric of classes follows.
+
+    Precision, recall and F1 [C] are 0 where they are not defined: no prediction, no example, neither.
+    """
+
+    support: np.ndarray  # examples of the class
+    predicted: np.ndarray  # examples that were given to it
+    hits: np.ndarray  # examples that are both
+
+    @property
+    def precision(self) -> np.ndarray:
+        return _ratio(self.hits, self.predicted)
+
+    @property
+    def recall(self) -> np.ndarray:
+        return _ratio(self.hits, self.support)
+
+    @property
+    def f1(self) -> np.ndarray:
+        return _ratio(2 * self.hits, self.support + self.predicted)
+
+
+class Reliability(NamedTuple):
+    """How often is a prediction of some confidence right? At most 15 bins of equally many examples, none of them empty.
+
+    Confidence is the probability of the predicted class.
+    """
+
+    examples: np.ndarray  # [bins] int64
+    hits: np.ndarray  # [bins] int64, examples predicted rightly
+    confidence: np.ndarray  # [bins] float64, mean
+
+    @property
+    def error(self) -> float:
+        """The expected calibration error (Naeini, Cooper and Hauskrecht 2015, on equal-mass bins)."""
+        return float(np.abs(self.hits - self.examples * self.confidence).sum() / self.examples.sum())
+
+
 def all_metrics(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
     """Every metric of METRICS, as plain floats.
 
@@ -38,11 +77,23 @@ def all_metrics(logits: np.ndarray, y: np.ndarray) -> dict[str, float]:
     predicted = logits.argmax(axis=1)
     p = np.exp(log_p)
     return {
-        **_of_classes(predicted, y, logits.shape[1]),
+        **_of_classes(classes(predicted, y, logits.shape[1])),
         "nll": float(-log_p[np.arange(len(y)), y].mean()),
         "brier": float(((p - np.eye(logits.shape[1])[y]) ** 2).sum(axis=1).mean()),
-        "ece": _calibration_error(p.max(axis=1), predicted == y),
+        "ece": _reliability(p.max(axis=1), predicted == y).error,
     }
+
+
+def classes(predicted: np.ndarray, y: np.ndarray, num_classes: int) -> Classes:
+    """Counts by class of predicted and true classes, both [m]."""
+    hit = y[predicted == y]
+    return Classes(*(np.bincount(each, minlength=num_classes) for each in (y, predicted, hit)))
+
+
+def reliability(logits: np.ndarray, y: np.ndarray) -> Reliability:
+    """The bins of the calibration error of finite logits [m, C] for classes y [m]."""
+    confidence = np.exp(_log_softmax(logits.astype(np.float64)).max(axis=1))
+    return _reliability(confidence, logits.argmax(axis=1) == y)
 
 
 def floor(metric: str, y: np.ndarray, num_classes: int) -> float:
@@ -53,7 +104,7 @@ def floor(metric: str, y: np.ndarray, num_classes: int) -> float:
     if metric not in PRIMARY:
         raise TlbenchError(f"{metric!r} cannot be a primary metric; choose one of {', '.join(PRIMARY)}")
     majority = np.full(len(y), np.bincount(y, minlength=num_classes).argmax())
-    return _of_classes(majority, y, num_classes)[metric]
+    return _of_classes(classes(majority, y, num_classes))[metric]
 
 
 def z(value: float, floor: float) -> float:
@@ -61,46 +112,36 @@ def z(value: float, floor: float) -> float:
     return (value - floor) / (1.0 - floor)
 
 
-class _Counts(NamedTuple):
-    """Per class: examples, predictions and hits, all [C] float64."""
-
-    true: np.ndarray
-    predicted: np.ndarray
-    hits: np.ndarray
-
-
-def _of_classes(predicted: np.ndarray, y: np.ndarray, num_classes: int) -> dict[str, float]:
-    counts = _Counts(
-        np.bincount(y, minlength=num_classes).astype(np.float64),
-        np.bincount(predicted, minlength=num_classes).astype(np.float64),
-        np.bincount(y[predicted == y], minlength=num_classes).astype(np.float64),
-    )
-    occurs = counts.true > 0
+def _of_classes(counts: Classes) -> dict[str, float]:
+    occurs = counts.support > 0
     seen = occurs | (counts.predicted > 0)
-    recall = _ratio(counts.hits, counts.true)
+    recall = counts.recall
     return {
-        "accuracy": float(counts.hits.sum() / len(y)),
+        "accuracy": float(counts.hits.sum() / counts.support.sum()),
         "balanced_accuracy": float(recall[occurs].mean()),
-        "macro_precision": float(_ratio(counts.hits, counts.predicted)[seen].mean()),
+        "macro_precision": float(counts.precision[seen].mean()),
         "macro_recall": float(recall[seen].mean()),
-        "macro_f1": float(_ratio(2 * counts.hits, counts.true + counts.predicted)[seen].mean()),
-        "mcc": _matthews(counts, len(y)),
+        "macro_f1": float(counts.f1[seen].mean()),
+        "mcc": _matthews(counts),
         "worst_class_recall": float(recall[occurs].min()),
     }
 
 
-def _matthews(counts: _Counts, m: int) -> float:
-    covariance = counts.hits.sum() * m - counts.true @ counts.predicted
-    spread = (m * m - counts.true @ counts.true) * (m * m - counts.predicted @ counts.predicted)
+def _matthews(counts: Classes) -> float:
+    true, predicted, hits = (each.astype(np.float64) for each in counts)
+    m = true.sum()
+    covariance = hits.sum() * m - true @ predicted
+    spread = (m * m - true @ true) * (m * m - predicted @ predicted)
     return float(covariance / np.sqrt(spread)) if spread > 0 else 0.0
 
 
-def _calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
+def _reliability(confidence: np.ndarray, right: np.ndarray) -> Reliability:
     """Bins end at quantiles, so equal confidences share a bin and the order of examples does not matter."""
     ends = np.quantile(confidence, np.linspace(0, 1, ECE_BINS + 1)[1:-1])
     bins = np.searchsorted(ends, confidence)
-    gaps = np.bincount(bins, weights=right - confidence, minlength=ECE_BINS)
-    return float(np.abs(gaps).sum() / len(right))
+    count, hits, total = (np.bincount(bins, weights=w, minlength=ECE_BINS) for w in (None, right, confidence))
+    kept = count > 0
+    return Reliability(count[kept], hits[kept].astype(np.int64), total[kept] / count[kept])
 
 
 def _log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -109,4 +150,4 @@ def _log_softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def _ratio(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    return np.divide(a, b, out=np.zeros_like(a), where=b > 0)
+    return np.divide(a, b, out=np.zeros(len(a)), where=b > 0)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.metrics import all_metrics, floor, z
+from tlbench.metrics import Classes, Reliability, all_metrics, classes, floor, reliability, z
 from tlbench.types import Measurement, Status, TlbenchError, sha256
 
 
@@ -46,7 +46,8 @@ class Scorer:
         if wrong is not None:
             status, reason = wrong
             return Measurement(status, reason=reason, selection_seal=sealed)
-        found = all_metrics(np.asarray(logits[chosen]), y)
+        best = np.asarray(logits[chosen])
+        found = all_metrics(best, y)
         base = floor(self.metric, y, self.num_classes)
         score = z(found[self.metric], base)
         scores = {number: self._score(array, y, base) for number, array in logits.items()}
@@ -55,6 +56,8 @@ class Scorer:
             score=score,
             floor=base,
             metrics=found,
+            classes=_plain(classes(best.argmax(axis=1), y, self.num_classes)),
+            reliability=_plain(reliability(best, y)),
             default_score=scores.get(0),
             peek_gap=max(scores.values()) - score,
             trial_scores={str(number): scores[number] for number in sorted(scores)},
@@ -89,3 +92,7 @@ class Scorer:
             rows = int((~np.isfinite(array)).any(axis=1).sum())
             return Status.DIVERGED, f"predictions are not finite for {rows} of {m} test examples"
         return None
+
+
+def _plain(table: Classes | Reliability) -> dict[str, tuple]:
+    return {name: tuple(column.tolist()) for name, column in table._asdict().items()}

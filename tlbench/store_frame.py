@@ -15,7 +15,7 @@ NOT_RUN = "not_run"
 
 _IDENTITY = ("key", "name", "dataset", "backbone", "strategy", "budget", "seed", "metric", "data_fingerprint")
 _FOUND = ("reason", "score", "floor", "default_score", "peek_gap", "labels", "short_classes")
-_SHAPED = ("transductive", "at_edge", "hyperparameters", "trials", "trial_scores")
+_SHAPED = ("transductive", "at_edge", "hyperparameters", "trials", "trial_scores", "classes", "reliability")
 _PROVENANCE = tuple(Provenance.__dataclass_fields__)
 COLUMNS = (*_IDENTITY, "status", *_FOUND, *_SHAPED, *METRICS, *COSTS, *_PROVENANCE)
 _PRINTS = {"strategy_source": "strategy", "data_fingerprint": "dataset", "weights_fingerprint": "backbone"}

@@ -62,6 +62,7 @@ class DataFacts:
     duplicates_removed: int  # pool examples that were copies of test examples
     excluded: dict[str, int]  # examples that could not be used: how many, by reason
     origin: str = ""  # the exact state of what was read
+    class_names: tuple[str, ...] = ()
 
 
 class TaskShape(NamedTuple):
@@ -130,6 +131,8 @@ class Measurement:
     score: float | None = None  # z = (value - floor) / (1 - floor); 0 is the majority class, 1 is perfect
     floor: float | None = None  # the majority class's value of the primary metric
     metrics: dict[str, float] = field(default_factory=dict)  # metrics.METRICS, on the whole test set
+    classes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # metrics.Classes, on the whole test set
+    reliability: dict[str, tuple[float, ...]] = field(default_factory=dict)  # metrics.Reliability, on the same
     default_score: float | None = None  # z of trial 0
     peek_gap: float | None = None  # z of the best refitted trial on test, minus `score`
     trial_scores: dict[str, float] = field(default_factory=dict)  # z on test of every refitted trial, by its number

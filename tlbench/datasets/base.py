@@ -54,8 +54,8 @@ class Loaded:
     @property
     def facts(self) -> DataFacts:
         """What a report tells of it."""
-        sizes = len(self.pool_x), len(self.test_x), len(self.class_names)
-        return DataFacts(*sizes, self.test_is_small, self.duplicates_removed, self.excluded, self.origin)
+        sizes, names = (len(self.pool_x), len(self.test_x), len(self.class_names)), self.class_names
+        return DataFacts(*sizes, self.test_is_small, self.duplicates_removed, self.excluded, self.origin, names)
 
 
 def load(name: str, root: str | Path) -> Loaded:

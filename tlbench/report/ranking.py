@@ -72,11 +72,11 @@ def ranking(grid: Grid) -> Ranking:
 
 
 def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
-    transductive = transductive(grid)
+    apart = transductive(grid)
     size = grid.applicable.sum((1, 2))
 
     def kind(row: int) -> tuple[bool, int, bytes]:
-        return bool(transductive[row]), -int(size[row]), grid.applicable[row].tobytes()
+        return bool(apart[row]), -int(size[row]), grid.applicable[row].tobytes()
 
     headline = np.nan_to_num(stats.suite(areas).mean, nan=-np.inf)
     alike = [(key, list(rows)) for key, rows in groupby(sorted(range(len(grid.rows)), key=kind), key=kind)]
@@ -84,7 +84,7 @@ def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
         rows = sorted(members, key=lambda row: (-headline[row], grid.rows[row]))
         why = {row: _why_unranked(grid, row) for row in rows}
         ranked = tuple(row for row in rows if not why[row])
-        title = _title(grid, rows[0], bool(transductive[rows[0]]))
+        title = _title(grid, rows[0], bool(apart[rows[0]]))
         yield Group(title, ranked, _tiers(areas, ranked), tuple((row, why[row]) for row in rows if why[row]))
 
 

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from tlbench.report.calibration import Calibration, calibration
 from tlbench.report.meta import Meta
 from tlbench.report.ranking import Group, Ranking, ranking
 from tlbench.report.scores import Grid, grid
@@ -43,6 +44,10 @@ class Analysis:
     @cached_property
     def transfer(self) -> Transfer:
         return transfer(self.grid, self.meta, self.meta.baseline)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        return calibration(self)
 
     def _resamples(self, group: Group) -> Resamples:
         datasets = self.datasets_of(group)

@@ -11,13 +11,15 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlbench.report import page_cells, page_costs, page_floor, page_tables
+from tlbench.report import page_calibration, page_cells, page_costs, page_floor, page_tables
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
 
 # What the template templates/sections/NAME.html finds as `sections.NAME`; None leaves the section out.
-SECTIONS: dict[str, Callable[[Analysis], Any]] = {}
+SECTIONS: dict[str, Callable[[Analysis], Any]] = {
+    "calibration": page_calibration.section,
+}
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
 PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)", COLORS[0]: "var(--blue)"}

@@ -9,6 +9,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from tlbench.report.analysis import Analysis
+from tlbench.report.plot_calibration import reliability
 from tlbench.report.plot_cost import score_against_cost
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
@@ -46,3 +47,4 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     costs = cost_medians(ranking.grid)
     if "train_flops" in costs and costs.train_flops.notna().any():
         yield "score_against_cost", score_against_cost(ranking, costs.train_flops.to_numpy(), look)
+    yield "reliability", reliability(analysis)

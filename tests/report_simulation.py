@@ -123,7 +123,7 @@ def _costs(frame: pd.DataFrame, flops: float, rng: np.random.Generator) -> pd.Da
 
 
 def _told(scores: pd.Series, *, noise: float) -> dict[str, list]:
-    """What each cell keeps of its probabilities and of four classes of 100 test examples, in the spirit of its score."""
+    """What each cell keeps of its probabilities and of four classes of 100 examples, in the spirit of its score."""
     reach, ease = np.linspace(-0.15, 0.15, 15), np.array([-0.2, 0.0, 0.05, 0.15])
     bins, counts = [], []
     for accuracy in 0.1 + 0.9 * scores.clip(0, 1):

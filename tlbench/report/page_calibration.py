@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.calibration import ERRORS, OVER, Calibration
+from tlbench.report.calibration import OVER, Calibration
 from tlbench.report.numbers import NO_INTERVAL, NONE, percent, points, signed
 from tlbench.report.page_tables import Field, Table
 from tlbench.report.plot_ink import name_of

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlbench import __version__, cli_advise
+from tlbench import __version__, cli_advise, cli_report
 from tlbench.cli_options import Backbones, Datasets, Device, Only, Plugins, Preset, Results, SuiteName, Timeout, Workers
 from tlbench.types import TlbenchError
 
@@ -146,25 +146,7 @@ def retry(
     raise typer.Exit(0 if ok else TROUBLE)
 
 
-@app.command()
-def report(
-    suite: SuiteName,
-    preset: Preset = None,
-    plugin: Plugins = None,
-    dataset: Datasets = None,
-    backbone: Backbones = None,
-    results: Results = Path("results"),
-) -> None:
-    """Write leaderboard and page again from what is stored.
-
-    Example: tlbench report few_shot_vision
-    """
-    from tlbench.cli_run import write_report
-
-    for file in write_report(_suite(suite, preset, plugin, dataset, backbone), results):
-        typer.echo(file)
-
-
+app.command()(cli_report.report)
 app.command()(cli_advise.advise)
 app.command()(cli_advise.predict)
 

@@ -6,7 +6,7 @@ import importlib
 import re
 import shlex
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -142,12 +142,17 @@ def typed(suite: Suite) -> str:
 
 
 def parse_only(texts: Sequence[str], suite: Suite) -> Filter:
+    """The part of a suite that `strategy=lora,bitfit`, `budget=5`, ... keep; see `chosen`."""
+    return chosen(texts, {name: getattr(suite, plural) for name, plural in _PLURALS.items()}, f"suite {suite.name}")
+
+
+def chosen(texts: Sequence[str], axes: Mapping[str, Sequence[Any]], whole: str) -> Filter:
     """Reads `strategy=lora,bitfit`, `budget=5`, ...; one key given twice allows both.
 
-    Raises one TlbenchError listing every key or value that the suite does not have.
+    `axes` are the values there are of each key. Raises one TlbenchError listing every key or value that `whole` does
+    not have.
     """
-    axes = {name: getattr(suite, plural) for name, plural in _PLURALS.items()}
-    chosen: dict[str, list[Any]] = {}
+    kept: dict[str, list[Any]] = {}
     problems = []
     for text in texts:
         name, equals, values = text.partition("=")
@@ -157,12 +162,12 @@ def parse_only(texts: Sequence[str], suite: Suite) -> Filter:
         known = {str(value): value for value in axes[name]}
         for value in values.split(","):
             if value in known:
-                chosen.setdefault(name, []).append(known[value])
+                kept.setdefault(name, []).append(known[value])
             else:
-                problems.append(unknown(name, value, known, f"suite {suite.name} has {', '.join(known)}"))
+                problems.append(unknown(name, value, known, f"{whole} has {', '.join(known)}"))
     if problems:
         raise TlbenchError("--only: " + "\n        ".join(problems))
-    return Filter(**{name: tuple(values) for name, values in chosen.items()})
+    return Filter(**{name: tuple(values) for name, values in kept.items()})
 
 
 def fill_registries() -> None:

@@ -28,7 +28,7 @@ PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "v
 def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
     """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
     meta, ranking, transfer = analysis.meta, analysis.ranking, analysis.transfer
-    groups = {name: card.group for name, card in meta.cards.items()}
+    groups = meta.groups
     grid = ranking.grid
     shown, number = page_cells.holes(grid, meta)
     pairs = int((~pd.isna(transfer.datasets.low)).sum())

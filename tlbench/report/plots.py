@@ -39,7 +39,7 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     """A part of the analysis that has something to draw adds its line; None stands for nothing to draw."""
     ranking, meta = analysis.ranking, analysis.meta
     look = looks(ranking, meta)
-    groups = {name: card.group for name, card in meta.cards.items()}
+    groups = meta.groups
     yield "label_curves", label_curves(ranking, look)
     yield "label_curves_by_dataset", label_curves_by_dataset(ranking, look, groups)
     yield "scores", score_map(ranking, groups)

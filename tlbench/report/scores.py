@@ -14,7 +14,7 @@ import pandas as pd
 
 from tlbench.types import TlbenchError
 
-ABSENT = "absent"  # not asked for: the frame has no such cell, and none of this row on this dataset
+ABSENT = "absent"  # not asked for: nobody ran such a cell, or the frame has none of this row on this dataset
 NOT_RUN = "not_run"  # asked for, not in the store
 STATUSES = ("done", "skipped", "diverged", "out_of_memory", "timed_out", "failed", NOT_RUN, ABSENT)
 IMPUTED = ("diverged", "out_of_memory", "timed_out", "failed")  # scored as the floor
@@ -38,12 +38,18 @@ class Grid:
     @cached_property
     def applicable(self) -> np.ndarray:
         """[R, D, B]: what was asked for and not skipped on any seed."""
-        return np.logical_not(np.isin(self.status, _codes("skipped", ABSENT)).any(axis=-1))
+        skipped = (self.status == STATUSES.index("skipped")).any(axis=-1)
+        return ~skipped & self.asked.any(axis=-1)
+
+    @property
+    def asked(self) -> np.ndarray:
+        """[R, D, B, S]: the cells that this row should have; the others nobody missed."""
+        return self.status != STATUSES.index(ABSENT)
 
     @property
     def imputed(self) -> np.ndarray:
         """[R]: the share of a row's applicable cells that failed and count as 0."""
-        asked = self.applicable[..., None] & np.ones(len(self.seeds), bool)
+        asked = self.applicable[..., None] & self.asked
         failed = np.isin(self.status, _codes(*IMPUTED)) & asked
         return failed.sum((1, 2, 3)) / np.maximum(asked.sum((1, 2, 3)), 1)
 
@@ -117,10 +123,16 @@ def _trapezoid(x: np.ndarray, present: np.ndarray) -> np.ndarray:
 
 
 def _statuses(frame: pd.DataFrame, place: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """[R, D, B, S] codes; a cell that the frame lacks is absent when its whole row lacks the dataset, else not run."""
+    """[R, D, B, S] codes; a cell that the frame lacks is not run, as long as another row has it.
+
+    It is absent, that is not asked for, when its row lacks the whole dataset, or when nobody ran it: datasets may have
+    budgets and seeds of their own.
+    """
     status = _dense(pd.Index(STATUSES).get_indexer(frame.status), place, shape)
-    unasked = np.isnan(status).all((2, 3), keepdims=True)
-    status = np.where(np.isnan(status), STATUSES.index(NOT_RUN), status)
+    lacking = np.isnan(status)
+    status = np.where(lacking, STATUSES.index(NOT_RUN), status)
+    nobody = (status == STATUSES.index(NOT_RUN)).all(0)
+    unasked = lacking & (nobody | lacking.all((2, 3), keepdims=True))
     return np.where(unasked, STATUSES.index(ABSENT), status).astype(np.int8)
 
 

@@ -88,7 +88,7 @@ def costs_csv(grid: Grid) -> str:
 
 
 def to_markdown(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> str:
-    lines = [f"# {plain(meta.name)}, preset {plain(meta.preset)}", ""]
+    lines = [f"# {plain(meta.title)}", ""]
     lines += [f"- {plain(line)}" for line in statements(table, ranking, meta)]
     for number, group in enumerate(ranking.groups):
         lines += ["", f"## {plain(group.title)}", ""]
@@ -137,8 +137,7 @@ def statements(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> list[str]:
     """What the numbers are, and what cannot be said."""
     grid = ranking.grid
     said = [
-        "score: area under the label curve in points; 0 is the majority class, 100 is perfect, below 0 is worse than "
-        "guessing",
+        f"score: area under the label curve in points; {meta.scale}",
         "± suite: 95 % half-width for new splits of the same datasets; ± tasks: for new datasets like these; "
         "beside the score at one budget: suite",
         "tier: rows that a 95 % tasks interval of the paired difference cannot tell from the tier's best; not "

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 
 from tlbench.report.calibration import Calibration, calibration
+from tlbench.report.cost_questions import Costs, costs
+from tlbench.report.label_questions import Labels, labels
 from tlbench.report.meta import Meta
 from tlbench.report.ranking import Group, Ranking, ranking
 from tlbench.report.scores import Grid, grid
 from tlbench.report.stats.resampling import Resamples, resamples
 from tlbench.report.transfer import Transfer, transfer
+from tlbench.report.tuning import Tuning, tuning
 
 
 class Analysis:
@@ -46,8 +49,20 @@ class Analysis:
         return transfer(self.grid, self.meta, self.meta.baseline)
 
     @cached_property
+    def labels(self) -> Labels | None:
+        return labels(self)
+
+    @cached_property
     def calibration(self) -> Calibration | None:
         return calibration(self)
+
+    @cached_property
+    def costs(self) -> tuple[Costs, ...]:
+        return costs(self)
+
+    @cached_property
+    def tuning(self) -> Tuning:
+        return tuning(self.grid)
 
     def _resamples(self, group: Group) -> Resamples:
         datasets = self.datasets_of(group)

@@ -149,16 +149,20 @@ class Store:
 
     def _select(self, which: sa.ColumnElement[bool]) -> Iterator[Record]:
         order = (ROWS.c.dataset, ROWS.c.backbone, ROWS.c.strategy, ROWS.c.budget, ROWS.c.seed, ROWS.c.key)
+        broken = []
         with self._explained(), self._engine.connect() as connection:
-            rows = connection.execute(ROWS.select().where(which).order_by(*order)).all()
-        broken = [f"{row.name} ({row.key[:12]})" for row in rows if damaged(row)]
+            rows = ROWS.select().where(which).order_by(*order).execution_options(yield_per=CHUNK)
+            for row in connection.execute(rows):
+                if damaged(row):
+                    broken.append(f"{row.name} ({row.key[:12]})")
+                else:
+                    yield record_of(row)
         if broken:
             names = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
             raise TlbenchError(
                 f"{self.folder}: {len(broken)} damaged records (wrong checksum): {names}; nothing of them is used; "
                 f"drop them and run them again: tlbench retry {self.folder.name}"
             )
-        return map(record_of, rows)
 
     def _check(self, create: bool) -> None:
         with self._explained():

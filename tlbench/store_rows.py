@@ -63,5 +63,5 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(map(_tuples, value))
     if isinstance(value, dict):
-        return {name: _tuples(item) for name, item in value.items()}
+        return {name: _tuples(item) if type(item) in (list, dict) else item for name, item in value.items()}
     return value

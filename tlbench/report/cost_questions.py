@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from tlbench.report import stats
-from tlbench.report.ranking import ENOUGH_DATASETS
 from tlbench.report.scores import Grid
 from tlbench.report.stats.fronts import on_front, within_one_error
 from tlbench.report.stats.resampling import means
@@ -50,6 +49,9 @@ FOREIGN = "cost_"  # columns of a foreign table that begin so are costs
 MEASURED = {"seconds", "second", "sec", "ms", "mb", "mib", "gb", "energy", "joule", "joules", "kwh", "wh", "watt"}
 
 
+ENOUGH = 6  # with fewer datasets, resamples of them and a standard error over them say little
+
+
 class Cheapest(NamedTuple):
     """The cheapest row within one standard error of the best, for the headline or at one budget."""
 
@@ -69,8 +71,8 @@ class Costs(NamedTuple):
     cost: np.ndarray  # [R]
     rows: tuple[int, ...]  # rows of the main group whose cost is known, best first
     front: np.ndarray  # [R] is it on the front?
-    chance: np.ndarray  # [R] share of resampled datasets in which it is; NaN below ENOUGH_DATASETS
-    cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH_DATASETS
+    chance: np.ndarray  # [R] share of resampled datasets in which it is; NaN below ENOUGH
+    cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH
 
 
 def costs(analysis: Analysis) -> tuple[Costs, ...]:
@@ -119,9 +121,9 @@ def _costs(analysis: Analysis, column: str, cost: np.ndarray) -> Costs:
     area = grid.area[rows][:, datasets]
     front, chance = np.zeros(len(grid.rows), bool), np.full(len(grid.rows), np.nan)
     front[rows] = on_front(cost[rows], analysis.ranking.suite.mean[rows])
-    if len(datasets) >= ENOUGH_DATASETS:
+    if len(datasets) >= ENOUGH:
         chance[rows] = on_front(cost[rows], means(analysis.resamples[0].tasks, area)).mean(0)
-    cheapest = tuple(_cheapest(analysis, column)) if len(datasets) >= ENOUGH_DATASETS else ()
+    cheapest = tuple(_cheapest(analysis, column)) if len(datasets) >= ENOUGH else ()
     label = LABELS.get(column, column.removeprefix(FOREIGN).replace("_", " "))
     return Costs(column, label, repeatable(column), cost, tuple(rows), front, chance, cheapest)
 

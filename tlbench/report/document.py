@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration
+from tlbench.report import calibration, cost_questions
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
 SCHEMA = 1
 PARTS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": calibration.document,
+    "costs": cost_questions.document,
 }
 
 

@@ -19,6 +19,7 @@ from tlbench.report.plots import Picture
 # What the template templates/sections/NAME.html finds as `sections.NAME`; None leaves the section out.
 SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": page_calibration.section,
+    "cost": page_costs.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
@@ -55,7 +56,6 @@ def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> s
         packed=page_cells.packed(grid),
         cells=len(grid.frame),
         commands={verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
-        costs=page_costs.costs(ranking),
         places=page_costs.places(grid.frame),
         figures={picture.name: inline(picture) for picture in drawn},
         sections={name: made for name, make in SECTIONS.items() if (made := make(analysis)) is not None},

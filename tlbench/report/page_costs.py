@@ -1,4 +1,7 @@
-"""How long did it take, and where did it run? What differs between two machines stands here and nowhere else."""
+"""What does a score cost, how long did it take, and where did it run?
+
+What differs between two machines stands here and nowhere else.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlbench.report.numbers import NONE, amount, seconds
+from tlbench.report.analysis import Analysis
+from tlbench.report.cost_questions import Cheapest, Costs
+from tlbench.report.numbers import NONE, amount, percent, points, seconds, with_interval
 from tlbench.report.page_tables import Field, Table
+from tlbench.report.plot_cost import WORTH_SAYING, cost_figure
+from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Ranking
+from tlbench.report.scores import Grid
 from tlbench.types import COSTS
 
 SUMS = {"tuning, all cells": "tune_seconds", "final fits, all cells": "fit_seconds"}
@@ -28,6 +36,29 @@ class Places(NamedTuple):
     first: str
     last: str
     packages: list[str]  # "name version", several versions where the cells disagree
+
+
+class Price(NamedTuple):
+    """What the page says of one kind of cost."""
+
+    label: str
+    figure: str  # the name of its figure
+    repeatable: bool
+    sentences: list[tuple[str, str, str]]  # where, the cheapest row within one standard error, how it compares
+    table: Table  # the front
+
+
+class Bill(NamedTuple):
+    """The section on costs: the first kind is shown, the others may be opened."""
+
+    prices: list[Price]
+    enough: bool  # are there enough datasets to say how sure a front is, and who is as good?
+    measured: Table
+
+
+def section(analysis: Analysis) -> Bill:
+    prices = [_price(analysis, asked, cost_figure(number)) for number, asked in enumerate(analysis.costs)]
+    return Bill(prices, all(asked.cheapest for asked in analysis.costs), costs(analysis.ranking))
 
 
 def costs(ranking: Ranking) -> Table:
@@ -56,6 +87,46 @@ def places(frame: pd.DataFrame) -> Places:
     times = [ran[name][ran[name].ne("")] if name in ran else ran.key[:0] for name in ("started", "finished")]
     first, last = (min(times[0], default=NONE), max(times[1], default=NONE))
     return Places(Table([*known, "cells"], rows), str(first), str(last), _packages(ran))
+
+
+def _price(analysis: Analysis, asked: Costs, figure: str) -> Price:
+    grid = analysis.grid
+    front = sorted((row for row in asked.rows if asked.front[row]), key=lambda row: (asked.cost[row], grid.rows[row]))
+    near = [row for row in asked.rows if row not in front and asked.chance[row] >= WORTH_SAYING]
+    score = analysis.ranking.suite
+    rows = [
+        [
+            *map(Field, grid.rows[row]),
+            Field(with_interval(score, row), float(score.mean[row])),
+            Field(amount(float(asked.cost[row])), float(asked.cost[row])),
+            Field("yes" if row in front else "no"),
+            Field(percent(float(asked.chance[row])), float(np.nan_to_num(asked.chance[row], nan=-1.0))),
+        ]
+        for row in (*front, *near)
+    ]
+    table = Table(["strategy", "backbone", "score", asked.label, "on the front", "in resampled datasets"], rows)
+    said = [_sentence(grid, each) for each in asked.cheapest]
+    return Price(asked.label, figure, asked.repeatable, said, table)
+
+
+def _sentence(grid: Grid, found: Cheapest) -> tuple[str, str, str]:
+    """Such as ("at 5 labels a class", "linear_probe", "1/60 of what the best, lora, costs; 0.4 points behind it")."""
+    where = "over all budgets" if found.budget is None else f"at {found.budget} labels a class"
+    best, row = name_of(grid, found.best), name_of(grid, found.row)
+    if found.row == found.best:
+        return where, row, "the best itself; nothing cheaper comes within one standard error"
+    behind = f"{points(found.behind)} points behind it"
+    return where, row, f"{_ratio(*found.costs)} the best, {best}, costs; {behind}"
+
+
+def _ratio(best: float, cheapest: float) -> str:
+    """What the cheapest costs, in parts of what the best costs."""
+    if np.isnan(best):
+        return f"{amount(cheapest)}; it is not known what"
+    if cheapest == 0:
+        return "nothing of what"
+    times = best / cheapest
+    return f"1/{times:.0f} of what" if times >= 1.95 else f"{percent(cheapest / best)} of what"
 
 
 def _packages(ran: pd.DataFrame) -> list[str]:

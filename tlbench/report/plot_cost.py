@@ -1,4 +1,4 @@
-"""What does a score cost? Score against training FLOPs, and the rows that nothing cheaper beats."""
+"""What does a score cost? Score against one kind of cost, and the rows that nothing cheaper beats."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
-from tlbench.report.numbers import amount
+from tlbench.report.cost_questions import Costs
+from tlbench.report.numbers import amount, percent
 from tlbench.report.plot_curves import drawn
 from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, name_of
 from tlbench.report.ranking import Ranking
@@ -17,52 +19,85 @@ LABEL_POINTS = 7.5
 LINE = 1.25 * LABEL_POINTS
 REACH = 8.0  # points from a mark to its name
 LETTER = {True: 0.64, False: 0.6}  # mean width of a letter in its height, bold or not
-FREE = 8.0  # a row that trains nothing stands this factor to the left of the cheapest that trains
+FREE = 8.0  # a row that costs nothing stands this factor to the left of the cheapest that costs something
+LOG_FROM = 30.0  # costs that span less stand on a linear axis
+WORTH_SAYING = 0.05  # a smaller chance to be on the front is not written beside a name
 PLACES = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4) for side in (1, -1)]  # tried in this order
 
 
-def score_against_cost(ranking: Ranking, flops: np.ndarray, looks: dict[int, Look]) -> Figure:
-    """Headline of the main group's rows against `flops` [R]; bars are suite intervals, the line is the Pareto front."""
-    rows = [row for row in drawn(ranking) if not np.isnan(flops[row])]
-    longest = max((len(name_of(ranking.grid, row)) for row in rows), default=0)
+def score_against_cost(ranking: Ranking, asked: Costs, looks: dict[int, Look]) -> Figure:
+    """Headline of the main group's rows against a cost; bars are suite intervals, the line is the Pareto front.
+
+    Filled marks stand on the front; a percentage beside a name says how surely.
+    """
+    rows = [row for row in drawn(ranking) if not np.isnan(asked.cost[row])]
+    names = [_named(name_of(ranking.grid, row), asked.chance[row]) for row in rows]
+    longest = max(map(len, names), default=0)
     figure = Figure(figsize=(6.2 + 0.075 * longest, max(4.4, 2.6 + 0.13 * len(rows))), layout="constrained")
     axes = figure.subplots()
-    x, free = _placed(flops[rows])
+    x, free = _placed(asked.cost[rows])
     y, half = 100 * ranking.suite.mean[rows], np.nan_to_num(100 * ranking.suite.half[rows])
-    front = pareto(x, y)
+    front = np.flatnonzero(asked.front[rows])
+    front = front[np.lexsort((y[front], x[front]))]
     axes.step(x[front], y[front], where="post", color=SOFT, linewidth=1.0, linestyle=(0, (4, 2)), zorder=1)
     for i, row in enumerate(rows):
-        look = looks[row]
-        axes.errorbar(x[i], y[i], yerr=half[i], color=look.color, marker=look.marker, markersize=6, elinewidth=1.1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter(lambda value, _: "none" if value == free else amount(value))
-    axes.margins(x=0.12, y=0.08)
-    axes.minorticks_off()
-    axes.set(xlabel="training FLOP of one fit (median over cells)", ylabel="score, points")
-    bars = "bars: 95 % suite interval; " if len(ranking.grid.seeds) > 1 else "one split seed: no interval; "
-    axes.set_title(f"{bars}dashed: best score at this cost or less", loc="left", color=SOFT, fontsize=LABEL_POINTS)
-    if free is not None:
-        ticks = [tick for tick in axes.get_xticks() if tick > free * FREE / 2]
-        axes.set_xticks([free, *ticks])
-    _name(axes, x, y, [(name_of(ranking.grid, row), looks[row]) for row in rows])
+        look, fill = looks[row], None if asked.front[row] else PAPER
+        size = 6 if look.prominent else 4
+        marker = look.marker if look.prominent else "o"
+        axes.errorbar(
+            x[i], y[i], yerr=half[i], color=look.color, marker=marker, markersize=size, elinewidth=1.1,
+            markerfacecolor=fill,
+        )  # fmt: skip
+    _scaled(axes, x, free)
+    axes.set(xlabel=f"{asked.label} (median over cells)", ylabel="score, points")
+    axes.set_title(_reading(ranking, asked), loc="left", color=SOFT, fontsize=LABEL_POINTS)
+    _name(axes, x, y, [(name, looks[row]) for name, row in zip(names, rows, strict=True)])
     return figure
 
 
-def pareto(cost: np.ndarray, score: np.ndarray) -> np.ndarray:
-    """Indices of the rows that no row of at most the same cost reaches or beats, cheapest first."""
-    order = np.lexsort((-score, cost))
-    best = np.maximum.accumulate(score[order])
-    rises = np.concatenate([[True], best[1:] > best[:-1]])[: len(order)]
-    return order[rises]
+def cost_figure(number: int) -> str:
+    """The name of the figure of the kind of cost that stands in this place."""
+    return f"score_against_cost_{number + 1}" if number else "score_against_cost"
 
 
-def _placed(flops: np.ndarray) -> tuple[np.ndarray, float | None]:
-    """Positions on a log axis, and where on it "no training at all" stands."""
-    trained = flops[flops > 0]
-    if len(trained) == len(flops):
-        return flops, None
-    free = float(trained.min()) / FREE if len(trained) else 1.0
-    return np.where(flops > 0, flops, free), free
+def _named(name: str, chance: float) -> str:
+    return f"{name} {percent(chance)}" if chance >= WORTH_SAYING else name
+
+
+def _reading(ranking: Ranking, asked: Costs) -> str:
+    bars = "bars: 95 % suite interval" if len(ranking.grid.seeds) > 1 else "one split seed: no interval"
+    line = f"{bars}; filled and dashed: nothing as cheap is as good"
+    known = not np.isnan(asked.chance[list(asked.rows)]).any()
+    sure = "percentage: how often so in resampled datasets" if known else "not enough datasets to say how surely"
+    return f"{line}\n{sure}"
+
+
+def _placed(costs: np.ndarray) -> tuple[np.ndarray, float | None]:
+    """Positions on the axis, and where on a log axis "nothing at all" stands."""
+    paid = costs[costs > 0]
+    if not len(paid) or paid.max() < LOG_FROM * paid.min():
+        return costs, None
+    if len(paid) == len(costs):
+        return costs, None
+    free = float(paid.min()) / FREE
+    return np.where(costs > 0, costs, free), free
+
+
+def _scaled(axes: Axes, x: np.ndarray, free: float | None) -> None:
+    """A log axis where costs span an order of magnitude, and a linear one from zero where they do not."""
+    paid = x[x > 0]
+    if len(paid) and paid.max() >= LOG_FROM * paid.min():
+        axes.set_xscale("log", subs=[])
+        if paid.max() < 100 * paid.min():
+            axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 3.0)))
+        axes.margins(x=0.12, y=0.08)
+    else:
+        axes.margins(x=0.12, y=0.08)
+        axes.set_xlim(left=min(0.0, -0.05 * x.max(initial=0.0)))
+    axes.xaxis.set_major_formatter(lambda value, _: "none" if value == free else amount(value))
+    axes.minorticks_off()
+    if free is not None:
+        axes.set_xticks([free, *(tick for tick in axes.get_xticks() if free * FREE / 2 < tick <= axes.get_xlim()[1])])
 
 
 def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, Look]]) -> None:

@@ -10,11 +10,10 @@ from matplotlib.figure import Figure
 
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_calibration import reliability
-from tlbench.report.plot_cost import score_against_cost
+from tlbench.report.plot_cost import cost_figure, score_against_cost
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, to_png, to_svg
-from tlbench.report.tables import cost_medians
 
 
 class Picture(NamedTuple):
@@ -44,7 +43,6 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     yield "label_curves_by_dataset", label_curves_by_dataset(ranking, look, groups)
     yield "scores", score_map(ranking, groups)
     yield "transfer_gain", gain_map(ranking, analysis.transfer, groups)
-    costs = cost_medians(ranking.grid)
-    if "train_flops" in costs and costs.train_flops.notna().any():
-        yield "score_against_cost", score_against_cost(ranking, costs.train_flops.to_numpy(), look)
+    for number, asked in enumerate(analysis.costs):
+        yield cost_figure(number), score_against_cost(ranking, asked, look)
     yield "reliability", reliability(analysis)

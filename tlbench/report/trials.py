@@ -58,7 +58,7 @@ def expected(grid: Grid) -> Expected:
 def _cells(grid: Grid) -> Iterable[_Cell]:
     frame = grid.frame
     blank = [None] * len(frame)
-    columns = [frame[name] if name in frame else blank for name in ("trials", "trial_scores", "score", "floor")]
+    columns = [frame.get(name, blank) for name in ("trials", "trial_scores", "score", "floor")]
     done = frame.status.eq("done")
     for known, trials, scores, score, floor in zip(done, *columns, strict=True):
         told = trials if known and isinstance(trials, Sequence) else ()

@@ -11,11 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, cost_questions
+from tlbench.report import calibration, cost_questions, document_board
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
 SCHEMA = 1
+BOARD: dict[str, Callable[[Analysis], Any]] = {
+    "scale": document_board.scale,
+    "axes": document_board.axes,
+    "groups": document_board.groups,
+    "rows": document_board.rows,
+    "choices": document_board.choices,
+}
 PARTS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": calibration.document,
     "costs": cost_questions.document,
@@ -26,7 +33,7 @@ def to_json(analysis: Analysis) -> str:
     """The same analysis gives the same text; no second, date, host or path is in it, and what is unknown is null."""
     meta = analysis.meta
     head = {"schema": SCHEMA, "protocol": PROTOCOL, "suite": meta.name, "preset": meta.preset}
-    parts = {name: make(analysis) for name, make in PARTS.items()}
+    parts = {name: make(analysis) for name, make in {**BOARD, **PARTS}.items()}
     return json.dumps(plain({**head, **parts}), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
 
 

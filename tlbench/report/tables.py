@@ -89,7 +89,7 @@ def costs_csv(grid: Grid) -> str:
 
 def to_markdown(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> str:
     lines = [f"# {plain(meta.title)}", ""]
-    lines += [f"- {plain(line)}" for line in statements(table, ranking, meta)]
+    lines += [f"- {plain(line)}" for line in statements(ranking, meta)]
     for number, group in enumerate(ranking.groups):
         lines += ["", f"## {plain(group.title)}", ""]
         shown = printed(table[table.group.eq(number)], ranking.grid.budgets)
@@ -133,7 +133,7 @@ def notes(row: dict) -> str:
     return "; ".join(said)
 
 
-def statements(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> list[str]:
+def statements(ranking: Ranking, meta: Meta) -> list[str]:
     """What the numbers are, and what cannot be said."""
     grid = ranking.grid
     said = [

@@ -11,7 +11,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlbench.report import page_calibration, page_cells, page_costs, page_floor, page_tables
+from tlbench.report import page_calibration, page_cells, page_costs, page_floor, page_selection, page_tables, page_transfer
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
@@ -20,6 +20,7 @@ from tlbench.report.plots import Picture
 SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": page_calibration.section,
     "cost": page_costs.section,
+    "transfer": page_transfer.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
@@ -28,11 +29,10 @@ PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "v
 
 def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
     """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
-    meta, ranking, transfer = analysis.meta, analysis.ranking, analysis.transfer
+    meta, ranking = analysis.meta, analysis.ranking
     groups = meta.groups
     grid = ranking.grid
     shown, number = page_cells.holes(grid, meta)
-    pairs = int((~pd.isna(transfer.datasets.low)).sum())
     return _environment().get_template("page.html").render(
         meta=meta,
         without=page_tables.without,
@@ -41,21 +41,23 @@ def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> s
         seeds=len(grid.seeds),
         datasets=len(grid.datasets),
         answers=page_tables.answers(ranking),
+        headlines=page_tables.headlines(table, analysis),
         boards=page_tables.boards(table, ranking),
         by_dataset=page_tables.scores_by_dataset(ranking, groups),
-        gains=page_tables.gains(ranking, transfer),
-        harmed=page_tables.harmed(ranking, transfer),
         floors=page_floor.floors(ranking, meta),
-        pairs=pairs,
         metrics=page_tables.metrics(ranking),
         coverage=page_cells.coverage(ranking, groups),
         holes=shown,
         hole_groups=number,
         labels=page_cells.labels_by_dataset(grid),
         cards=[meta.cards[name] for name in grid.datasets if name in meta.cards],
-        packed=page_cells.packed(grid),
+        kinds=page_selection.kinds(analysis),
+        data={
+            "commands": {verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
+            "grid": page_selection.numbers(analysis),
+            "cells": page_cells.packed(grid),
+        },
         cells=len(grid.frame),
-        commands={verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
         places=page_costs.places(grid.frame),
         figures={picture.name: inline(picture) for picture in drawn},
         sections={name: made for name, make in SECTIONS.items() if (made := make(analysis)) is not None},

@@ -17,7 +17,7 @@ from tlbench.report.scores import ABSENT, IMPUTED, NOT_RUN, STATUSES, Grid
 
 HOLES_SHOWN = 300
 SIGNS = {"done": "✓", "skipped": "–", NOT_RUN: "?", **dict.fromkeys(IMPUTED, "✗")}
-LEVELS = ("strategy", "backbone", "dataset", "status", "metric")  # columns that repeat few values
+LEVELS = ("metric", "reason")  # columns that repeat few values
 
 
 class Hole(NamedTuple):
@@ -98,19 +98,26 @@ def labels_by_dataset(grid: Grid) -> Table:
 
 
 def packed(grid: Grid) -> dict:
-    """All cells for the page's own script: columns of codes and numbers, so that many cells stay small."""
+    """What the page's script lists of each cell beside its score and status: columns of codes and numbers, kept small.
+
+    `at` is the place of each cell in the flat [R, D, B, S] arrays of `page_selection`; null when they are all there.
+    """
     frame = grid.frame
     levels, columns = {}, {}
-    for name in (*LEVELS, "reason"):
+    for name in LEVELS:
         codes, values = pd.factorize(frame[name] if name in frame else pd.Series("", index=frame.index), sort=True)
         levels[name], columns[name] = [str(value) for value in values], codes.tolist()
-    for name in ("budget", "seed", "labels"):
-        columns[name] = frame[name].tolist() if name in frame else [None] * len(frame)
-    for name in ("score", "default_score", "peek_gap"):
+    columns["labels"] = frame.labels.tolist() if "labels" in frame else [None] * len(frame)
+    for name in ("default_score", "peek_gap"):
         columns[name] = _rounded(frame[name]) if name in frame else [None] * len(frame)
     columns["key"] = frame.key.str.slice(0, 12).tolist()
     columns["hyperparameters"] = [_chosen(values) for values in frame.get("hyperparameters", [None] * len(frame))]
-    return {"levels": levels, "columns": columns}
+    at = None if len(frame) == grid.z.size else np.ravel_multi_index(grid.place, grid.z.shape).tolist()
+    uncounted = np.flatnonzero(frame.status.eq("done") & np.isnan(grid.z[grid.place]))  # skipped on another seed
+    return {
+        "levels": levels, "columns": columns, "at": at,
+        "uncounted": {int(i): round(float(frame.score.iat[i]), 4) for i in uncounted},
+    }  # fmt: skip
 
 
 def _covered(counts: np.ndarray) -> Field:

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from tlbench.metrics import LOWER_IS_BETTER, METRICS
-from tlbench.report.numbers import NONE, amount, half_width, percent, signed, with_interval
-from tlbench.report.plot_heat import columns_by_group, gain_text
+from tlbench.report.analysis import Analysis
+from tlbench.report.numbers import NONE, amount, percent, with_interval
+from tlbench.report.plot_heat import columns_by_group
 from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Choice, Ranking
-from tlbench.report.scores import IMPUTED, STATUSES
 from tlbench.report.tables import cost_medians, printed
-from tlbench.report.transfer import HELPS, HURTS, Transfer, verdict
 
 
 class Field(NamedTuple):
@@ -37,6 +36,12 @@ def without(table: Table, column: str) -> Table:
     return Table([table.columns[i] for i in keep], [[row[i] for i in keep] for row in table.rows])
 
 
+def _only(table: Table, columns: Sequence[str]) -> Table:
+    """The same rows with these columns, in this order."""
+    places = [list(table.columns).index(name) for name in columns]
+    return Table(columns, [[row[i] for i in places] for row in table.rows])
+
+
 class Answer(NamedTuple):
     """What to use with a number of labels, in words."""
 
@@ -55,6 +60,15 @@ def answers(ranking: Ranking) -> list[Answer]:
     return [_answer(ranking, choice, flops) for choice in ranking.choices]
 
 
+def headlines(table: pd.DataFrame, analysis: Analysis) -> list[tuple[str, Table]]:
+    """What a reader needs of the leaderboard: tier, rank and how sure it is, score with both intervals, cost."""
+    columns = ["tier", "rank", "strategy", "backbone", "score", "± suite", "± tasks"]
+    columns += [f"at {budget} labels" for budget in analysis.grid.budgets]
+    if table.train_flops.notna().any():
+        columns.append("training FLOP")
+    return [(title, _only(board, columns)) for title, board in boards(table, analysis.ranking)]
+
+
 def boards(table: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Table]]:
     """The leaderboard, one table for each group of rows that are ranked together."""
     made = []
@@ -62,7 +76,7 @@ def boards(table: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Table]]:
         part = table[table.group.eq(number)]
         shown = printed(part, ranking.grid.budgets)
         rows = [
-            [Field(text, _sort_key(part.iloc[i], column, ranking)) for column, text in row.items()]
+            [_leading(column, text, _sort_key(part.iloc[i], column, ranking)) for column, text in row.items()]
             for i, row in enumerate(shown.to_dict("records"))
         ]
         made.append((group.title, Table([str(column) for column in shown.columns], rows)))
@@ -74,57 +88,31 @@ def scores_by_dataset(ranking: Ranking, groups: dict[str, str]) -> Table:
     order = columns_by_group(ranking.grid.datasets, groups)
     rows = [
         [
-            *_names(ranking, row),
-            *(Field(with_interval(ranking.datasets, row, d), _known(ranking.datasets.mean[row, d])) for d in order),
+            *names(ranking, row),
+            *(Field(with_interval(ranking.datasets, row, d), known(ranking.datasets.mean[row, d])) for d in order),
         ]
         for row in ranking.order
     ]
     return Table(["strategy", "backbone", *(ranking.grid.datasets[d] for d in order)], rows)
 
 
-def gains(ranking: Ranking, transfer: Transfer) -> Table:
-    """Each row against the baseline: over all datasets, at each budget, and on how many datasets it helps or hurts."""
-    budgets = [f"at {budget} labels" for budget in ranking.grid.budgets]
-    columns = ["strategy", "backbone", "gain", "± suite", "± tasks", *budgets, "helps on", "hurts on", "undecided on"]
-    places = sorted(range(len(transfer.rows)), key=lambda t: ranking.order.index(transfer.rows[t]))
-    return Table(columns, [_gain(ranking, transfer, t) for t in places])
-
-
-def harmed(ranking: Ranking, transfer: Transfer) -> list[tuple[str, list[str]]]:
-    """Negative transfer: for each row the datasets where its gain's interval lies below zero, with the gain.
-
-    Where cells failed, and so count as 0, it says so.
-    """
-    codes = [STATUSES.index(status) for status in IMPUTED]
-    failed = np.any(np.isin(ranking.grid.status, codes), axis=(2, 3))  # [R, D]
-    found = []
-    for t, row in enumerate(transfer.rows):
-        datasets = [
-            f"{name} ({gain_text(transfer.datasets, t, d)}{', cells failed' if failed[row, d] else ''})"
-            for d, name in enumerate(ranking.grid.datasets)
-            if verdict(transfer.datasets, t, d) == HURTS
-        ]
-        found += [(name_of(ranking.grid, row), datasets)] if datasets else []
-    return found
-
-
 def metrics(ranking: Ranking) -> Table:
     """Means of every metric over the done cells of a row; the arrow says where better lies."""
     grid = ranking.grid
-    known = [name for name in METRICS if name in grid.frame]
+    recorded = [name for name in METRICS if name in grid.frame]
     done = grid.frame[grid.frame.status.eq("done")]
-    means = done.groupby(["strategy", "backbone"])[known].mean()
+    means = done.groupby(["strategy", "backbone"])[recorded].mean()
     cells = done.groupby(["strategy", "backbone"]).size()
     rows = [
         [
-            *_names(ranking, row),
-            *(Field(f"{x:.3f}" if x == x else NONE, _known(x)) for x in means.loc[grid.rows[row]]),
+            *names(ranking, row),
+            *(Field(f"{x:.3f}" if x == x else NONE, known(x)) for x in means.loc[grid.rows[row]]),
             Field(str(cells[grid.rows[row]]), float(cells[grid.rows[row]])),
         ]
         for row in ranking.order
         if grid.rows[row] in cells.index
     ]
-    arrows = [f"{name.replace('_', ' ')} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in known]
+    arrows = [f"{name.replace('_', ' ')} {'↓' if name in LOWER_IS_BETTER else '↑'}" for name in recorded]
     return Table(["strategy", "backbone", *arrows, "cells"], rows)
 
 
@@ -144,32 +132,15 @@ def _answer(ranking: Ranking, choice: Choice, flops: np.ndarray) -> Answer:
     )
 
 
-def _gain(ranking: Ranking, transfer: Transfer, t: int) -> list[Field]:
-    said = [verdict(transfer.datasets, t, d) for d in range(len(ranking.grid.datasets))]
-    known = ~np.isnan(transfer.datasets.mean[t])
-    counts = sum(v == HELPS for v in said), sum(v == HURTS for v in said)
-    rest = int(known.sum()) - sum(counts)
-    overall = verdict(transfer.tasks, t)
-    at = [
-        Field(gain_text(transfer.budgets, t, b), _known(transfer.budgets.mean[t, b]), verdict(transfer.budgets, t, b))
-        for b in range(len(ranking.grid.budgets))
-    ]
-    return [
-        *_names(ranking, transfer.rows[t]),
-        Field(signed(float(transfer.tasks.mean[t])), _known(transfer.tasks.mean[t]), overall),
-        Field(half_width(transfer.suite, t), _known(transfer.suite.half[t])),
-        Field(half_width(transfer.tasks, t), _known(transfer.tasks.half[t])),
-        *at,
-        Field(str(counts[0]), counts[0]),
-        Field(str(counts[1]), counts[1], HURTS if counts[1] else ""),
-        Field(str(rest), rest),
-    ]
-
-
-def _names(ranking: Ranking, row: int) -> list[Field]:
+def names(ranking: Ranking, row: int) -> list[Field]:
     strategy, backbone = ranking.grid.rows[row]
     share = ranking.grid.imputed[row]
     return [Field(strategy + (f" ({percent(share)} imputed)" if share > 0 else "")), Field(backbone)]
+
+
+def _leading(column: str, text: str, value: float | None) -> Field:
+    """The first tiers stand out."""
+    return Field(text, value, f"tier-{text}" if column == "tier" and text in ("1", "2") else "")
 
 
 SORTED_BY = {
@@ -180,18 +151,18 @@ SORTED_BY = {
 
 def _sort_key(row: pd.Series, column: str, ranking: Ranking) -> float | None:
     if column in SORTED_BY:
-        return _known(row[SORTED_BY[column]]) if column not in ("rank", "tier") or row["rank"] else 1e9
+        return known(row[SORTED_BY[column]]) if column not in ("rank", "tier") or row["rank"] else 1e9
     if column in ("± suite", "± tasks"):
         kind = column[2:]
-        return _known(row[f"score_{kind}_high"] - row[f"score_{kind}_low"])
+        return known(row[f"score_{kind}_high"] - row[f"score_{kind}_low"])
     if column == "tuning":
-        return _known(row["score"] - row["default_score"])
+        return known(row["score"] - row["default_score"])
     if column == "labels used":
-        return _known(row[f"labels_at_{ranking.grid.budgets[-1]}"])
+        return known(row[f"labels_at_{ranking.grid.budgets[-1]}"])
     if column.startswith("at ") and column.endswith(" labels"):
-        return _known(row[f"score_at_{column.split()[1]}"])
+        return known(row[f"score_at_{column.split()[1]}"])
     return None
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

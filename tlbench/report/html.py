@@ -11,7 +11,15 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from tlbench.report import page_calibration, page_cells, page_costs, page_floor, page_selection, page_tables, page_transfer
+from tlbench.report import (
+    page_calibration,
+    page_cells,
+    page_costs,
+    page_floor,
+    page_selection,
+    page_tables,
+    page_transfer,
+)
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
 from tlbench.report.plots import Picture
@@ -20,6 +28,7 @@ from tlbench.report.plots import Picture
 SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": page_calibration.section,
     "cost": page_costs.section,
+    "tuning": page_tuning.section,
     "transfer": page_transfer.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"

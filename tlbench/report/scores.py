@@ -104,7 +104,8 @@ def area(z: np.ndarray, budgets: tuple[int, ...]) -> np.ndarray:
     present = ~np.isnan(z).all(-1)  # [..., D, B]
     flat = present.reshape(-1, present.shape[-1])
     patterns, which = np.unique(flat, axis=0, return_inverse=True)
-    weights = np.stack([_trapezoid(np.log2(budgets), pattern) for pattern in patterns])[which].reshape(present.shape)
+    each = np.reshape([_trapezoid(np.log2(budgets), pattern) for pattern in patterns], patterns.shape)
+    weights = each[which].reshape(present.shape)
     weighed = np.where(present[..., None], weights[..., None] * z, 0.0).sum(-2)
     return np.where(present.any(-1)[..., None], weighed, np.nan)
 

@@ -12,8 +12,10 @@ import numpy as np
 from tlbench.report import stats
 from tlbench.report.scores import ABSENT, NOT_RUN, STATUSES, Grid, area
 from tlbench.report.stats import Interval
+from tlbench.report.stats.pairs import BETTER, Pairs, compare
+from tlbench.report.stats.signed_rank import needed_datasets
 
-ENOUGH_DATASETS = 6  # with 5, not even agreement on all gives a two-sided signed-rank test p < .05: 2 / 2^5
+ENOUGH_DATASETS = needed_datasets(2)  # with fewer, not even two rows can be told apart
 IMPUTED_LIMIT = 0.10  # a row with a larger share of failed cells is not ranked
 
 
@@ -24,6 +26,8 @@ class Group(NamedTuple):
     ranked: tuple[int, ...]  # rows of the grid, best first
     tiers: tuple[int, ...]  # for each ranked row, 1 is the best; 0 where nothing can be said
     unranked: tuple[tuple[int, str], ...]  # rows and why they have no rank
+    headline: Pairs  # of the ranked rows, in their order
+    budgets: tuple[Pairs, ...]  # the same at each budget of the grid
 
 
 class Choice(NamedTuple):
@@ -31,8 +35,8 @@ class Choice(NamedTuple):
 
     budget: int
     best: int
-    tied: tuple[int, ...]  # rows whose paired difference to the best has a tasks interval that holds 0
-    sure: bool  # are there ENOUGH_DATASETS to call others as good?
+    tied: tuple[int, ...]  # rows that the best is not better than, best first
+    sure: bool  # are there enough datasets to tell rows apart?
     mean: Interval  # [R] suite interval of the scores at this budget
 
 
@@ -67,7 +71,7 @@ def ranking(grid: Grid) -> Ranking:
         budget_tasks=stats.tasks(by_budget),
         datasets=stats.cell(grid.area),
         groups=groups,
-        choices=tuple(_choices(grid, groups[0].ranked if groups else ())),
+        choices=tuple(_choices(grid, groups[0])) if groups else (),
     )
 
 
@@ -85,7 +89,10 @@ def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
         why = {row: _why_unranked(grid, row) for row in rows}
         ranked = tuple(row for row in rows if not why[row])
         title = _title(grid, rows[0], bool(apart[rows[0]]))
-        yield Group(title, ranked, _tiers(areas, ranked), tuple((row, why[row]) for row in rows if why[row]))
+        unranked = tuple((row, why[row]) for row in rows if why[row])
+        pairs = compare(areas[list(ranked)])
+        by_budget = tuple(compare(grid.z[list(ranked), :, b]) for b in range(len(grid.budgets)))
+        yield Group(title, ranked, _tiers(pairs), unranked, pairs, by_budget)
 
 
 def transductive(grid: Grid) -> np.ndarray:
@@ -120,36 +127,28 @@ def _title(grid: Grid, row: int, transductive: bool) -> str:
     return f"transductive (a prediction depends on the other test inputs): {title}" if transductive else title
 
 
-def _tiers(areas: np.ndarray, ranked: tuple[int, ...]) -> tuple[int, ...]:
-    """A tier ends before the first row whose paired difference to its best excludes 0; 0: nothing can be said."""
-    if not ranked or not _enough(areas[ranked[0]]):
-        return (0,) * len(ranked)
-    best, tiers = ranked[0], [1]
-    for row in ranked[1:]:
-        separate = not stats.tasks(areas[best] - areas[row]).holds_zero
-        best = row if separate else best
+def _tiers(pairs: Pairs) -> tuple[int, ...]:
+    """A tier ends before the first row that its best row is better than; 0: nothing can be said."""
+    rows = len(pairs.verdict)
+    if not pairs.enough:
+        return (0,) * rows
+    best, tiers = 0, [1] * min(rows, 1)
+    for place in range(1, rows):
+        separate = pairs.verdict[best, place] == BETTER
+        best = place if separate else best
         tiers.append(tiers[-1] + separate)
     return tuple(tiers)
 
 
-def _enough(values: np.ndarray) -> bool:
-    """[D, S]: are there enough datasets to call rows alike?"""
-    return int((~np.isnan(values)).any(-1).sum()) >= ENOUGH_DATASETS
-
-
-def _choices(grid: Grid, ranked: tuple[int, ...]) -> Iterator[Choice]:
-    if not ranked:
-        return
-    for b, budget in enumerate(grid.budgets):
-        z = grid.z[:, :, b]  # [R, D, S]
-        mean = stats.suite(z)
-        best = max(ranked, key=lambda row: (mean.mean[row], grid.rows[row]))  # noqa: B023 - used within this turn
-        if np.isnan(mean.mean[best]):
+def _choices(grid: Grid, group: Group) -> Iterator[Choice]:
+    for b, (budget, pairs) in enumerate(zip(grid.budgets, group.budgets, strict=True)):
+        mean = stats.suite(grid.z[:, :, b])
+        if not group.ranked or not pairs.datasets:
             continue
-        difference = stats.tasks(z[best] - z)
-        tied = tuple(row for row in ranked if row != best and not difference.above_zero[row])
-        enough = _enough(z[best])
-        yield Choice(budget, best, tied if enough else (), enough, mean)
+        order = sorted(group.ranked, key=lambda row: (-mean.mean[row], grid.rows[row]))  # noqa: B023 - used at once
+        against = pairs.verdict[group.ranked.index(order[0])]  # of the best, against each ranked row
+        tied = tuple(row for row in order[1:] if against[group.ranked.index(row)] != BETTER)
+        yield Choice(budget, order[0], tied if pairs.enough else (), pairs.enough, mean)
 
 
 def headline_of(grid: Grid, column: str) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from tlbench.report.meta import Meta
 from tlbench.report.numbers import NO_INTERVAL, NONE, amount, half_width, percent, points, signed, with_interval
-from tlbench.report.ranking import ENOUGH_DATASETS, Ranking, headline_of
+from tlbench.report.ranking import Group, Ranking, headline_of
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
 from tlbench.types import COSTS
@@ -140,8 +140,8 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
         f"score: area under the label curve in points; {meta.scale}",
         "± suite: 95 % half-width for new splits of the same datasets; ± tasks: for new datasets like these; "
         "beside the score at one budget: suite",
-        "tier: rows that a 95 % tasks interval of the paired difference cannot tell from the tier's best; not "
-        "corrected for the number of pairs",
+        "tier: rows that the tier's best is not shown to be better than (signed-rank test over datasets, corrected for "
+        "the number of pairs by Holm's method, and 95 % tasks interval of the paired difference)",
         "labels used: mean number of labels of a cell at each budget, validation included; tuning: score minus the "
         "score of the default hyperparameters; peek gap: what choosing on the test set would have added",
     ]
@@ -151,11 +151,15 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
         said.append(f"{NO_INTERVAL} for new splits: fewer than 2 split seeds")
     if len(grid.datasets) < 2:
         said.append(f"{NO_INTERVAL} for new datasets: fewer than 2 datasets")
-    if len(grid.datasets) < ENOUGH_DATASETS:
-        said.append(f"no tiers: fewer than {ENOUGH_DATASETS} datasets are not enough to call two rows alike")
+    said += [_without_tiers(group) for group in ranking.groups if len(group.ranked) > 1 and not group.headline.enough]
     counts = grid.frame.status.value_counts()
     said.append("cells: " + ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in sorted(counts.index)))
     return said
+
+
+def _without_tiers(group: Group) -> str:
+    rows, pairs = len(group.ranked), group.headline
+    return f"no tiers: to tell {rows} rows apart takes {pairs.needed} datasets, and there are {pairs.datasets}"
 
 
 def plain(text: object) -> str:

@@ -13,6 +13,7 @@ from tlbench.report.label_questions import Labels, labels
 from tlbench.report.meta import Meta
 from tlbench.report.ranking import Group, Ranking, ranking
 from tlbench.report.scores import Grid, grid
+from tlbench.report.standings import Standing, standings
 from tlbench.report.stats.resampling import Resamples, resamples
 from tlbench.report.transfer import Transfer, transfer
 from tlbench.report.tuning import Tuning, tuning
@@ -63,6 +64,11 @@ class Analysis:
     @cached_property
     def tuning(self) -> Tuning:
         return tuning(self.grid)
+
+    @cached_property
+    def standings(self) -> tuple[Standing, ...]:
+        """Rank intervals and the like of each group."""
+        return standings(self)
 
     def _resamples(self, group: Group) -> Resamples:
         datasets = self.datasets_of(group)

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, cost_questions, document_board
+from tlbench.report import calibration, cost_questions, document_board, standings
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
@@ -24,6 +24,7 @@ BOARD: dict[str, Callable[[Analysis], Any]] = {
     "choices": document_board.choices,
 }
 PARTS: dict[str, Callable[[Analysis], Any]] = {
+    "standings": standings.document,
     "calibration": calibration.document,
     "costs": cost_questions.document,
 }

@@ -90,6 +90,7 @@ def write_report(suite: Suite, results: Path) -> list[Path]:
         cards={name: DATASETS[name].card for name in suite.datasets},
         facts=facts,
         description=suite.description,
+        sampler=suite.effort.sampler,
     )
     return report.write(frame, meta, folder)
 

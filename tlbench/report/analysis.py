@@ -63,7 +63,7 @@ class Analysis:
 
     @cached_property
     def tuning(self) -> Tuning:
-        return tuning(self.grid)
+        return tuning(self.grid, self.meta.sampler)
 
     @cached_property
     def standings(self) -> tuple[Standing, ...]:

@@ -7,12 +7,13 @@ taken as known; what varies is the score.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tlbench.report import stats
+from tlbench.report.ranking import ENOUGH_DATASETS
 from tlbench.report.scores import Grid
 from tlbench.report.stats.fronts import on_front, within_one_error
 from tlbench.report.stats.resampling import means
@@ -49,9 +50,6 @@ FOREIGN = "cost_"  # columns of a foreign table that begin so are costs
 MEASURED = {"seconds", "second", "sec", "ms", "mb", "mib", "gb", "energy", "joule", "joules", "kwh", "wh", "watt"}
 
 
-ENOUGH = 6  # with fewer datasets, resamples of them and a standard error over them say little
-
-
 class Cheapest(NamedTuple):
     """The cheapest row within one standard error of the best, for the headline or at one budget."""
 
@@ -71,8 +69,8 @@ class Costs(NamedTuple):
     cost: np.ndarray  # [R]
     rows: tuple[int, ...]  # rows of the main group whose cost is known, best first
     front: np.ndarray  # [R] is it on the front?
-    chance: np.ndarray  # [R] share of resampled datasets in which it is; NaN below ENOUGH
-    cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH
+    chance: np.ndarray  # [R] share of resampled datasets in which it is; NaN below ENOUGH_DATASETS
+    cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH_DATASETS
 
 
 def costs(analysis: Analysis) -> tuple[Costs, ...]:
@@ -103,11 +101,6 @@ def repeatable(column: str) -> bool:
     return not MEASURED & set(column.lower().split("_"))
 
 
-def document(analysis: Analysis) -> list[dict[str, Any]]:
-    """Machine-independent kinds, in plain values."""
-    return [_document(analysis.grid, each) for each in analysis.costs if each.repeatable]
-
-
 def _differs(cost: np.ndarray) -> bool:
     known = cost[~np.isnan(cost)]
     return len(known) > 0 and (len(known) == 1 or bool(known.max() > ALIKE * known.min()))
@@ -121,9 +114,9 @@ def _costs(analysis: Analysis, column: str, cost: np.ndarray) -> Costs:
     area = grid.area[rows][:, datasets]
     front, chance = np.zeros(len(grid.rows), bool), np.full(len(grid.rows), np.nan)
     front[rows] = on_front(cost[rows], analysis.ranking.suite.mean[rows])
-    if len(datasets) >= ENOUGH:
+    if len(datasets) >= ENOUGH_DATASETS:
         chance[rows] = on_front(cost[rows], means(analysis.resamples[0].tasks, area)).mean(0)
-    cheapest = tuple(_cheapest(analysis, column)) if len(datasets) >= ENOUGH else ()
+    cheapest = tuple(_cheapest(analysis, column)) if len(datasets) >= ENOUGH_DATASETS else ()
     label = LABELS.get(column, column.removeprefix(FOREIGN).replace("_", " "))
     return Costs(column, label, repeatable(column), cost, tuple(rows), front, chance, cheapest)
 
@@ -149,25 +142,3 @@ def _pick(
         first = np.lexsort((behind, cost[near]))[0]
         row = int(near[first])
         yield Cheapest(budget, best, row, (float(cost[best]), float(cost[row])), float(behind[first]))
-
-
-def _document(grid: Grid, found: Costs) -> dict[str, Any]:
-    def named(row: int) -> dict[str, str]:
-        return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))
-
-    return {
-        "cost": found.column,
-        "label": found.label,
-        "rows": [
-            {**named(row), "cost": found.cost[row], "on_front": found.front[row], "p_on_front": found.chance[row]}
-            for row in found.rows
-        ],
-        "cheapest_within_one_standard_error": [
-            {
-                "budget": "all" if each.budget is None else each.budget,
-                "best": {**named(each.best), "cost": each.costs[0]},
-                "cheapest": {**named(each.row), "cost": each.costs[1], "behind": each.behind},
-            }
-            for each in found.cheapest
-        ],
-    }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, cost_questions, document_board, standings
+from tlbench.report import calibration, document_board, document_costs, standings
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
@@ -26,7 +26,8 @@ BOARD: dict[str, Callable[[Analysis], Any]] = {
 PARTS: dict[str, Callable[[Analysis], Any]] = {
     "standings": standings.document,
     "calibration": calibration.document,
-    "costs": cost_questions.document,
+    "costs": document_costs.costs,
+    "tuning": document_costs.tuning,
 }
 
 

@@ -19,6 +19,7 @@ from tlbench.report import (
     page_selection,
     page_tables,
     page_transfer,
+    page_tuning,
 )
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT

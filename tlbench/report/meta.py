@@ -22,6 +22,7 @@ class Meta:
     foreign: bool = False  # the cells come from somebody's table: no command runs them again
     measure: str = ""  # the metric whose plain value a score is; "" where scores are points above the majority class
     baseline: str = "from_scratch"  # what a pretrained network is compared with
+    sampler: str = "random"  # how trials were drawn: what fewer would have found is known of independent ones alone
     reference: str = "linear_probe"  # whose labels the others are counted in
     raw_floors: tuple[str, ...] = ("pixels_logistic", "tfidf_logistic")  # learn from the labels and raw inputs alone
     without_pretraining: tuple[str, ...] = ("from_scratch", "majority", "pixels_logistic", "tfidf_logistic")

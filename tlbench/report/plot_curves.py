@@ -67,11 +67,11 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
         axes.set_xlabel("labels a class", fontsize=8)
         axes.xaxis.set_tick_params(labelbottom=True)
     figure.supylabel("score, points", fontsize=9)
-    handles = _handles(ranking, looks)
-    entry = 0.75 + 0.075 * max(len(str(handle.get_label())) for handle in handles)  # inches of one name with its line
+    entries = handles(ranking, looks)
+    entry = 0.75 + 0.075 * max(len(str(handle.get_label())) for handle in entries)  # inches of one name with its line
     fitting = max(1, int(figure.get_figwidth() / entry))
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, fitting, len(handles)), frameon=False, fontsize=8,
+        handles=entries, loc="outside lower center", ncols=min(4, fitting, len(entries)), frameon=False, fontsize=8,
         handlelength=3,
     )  # fmt: skip
     return figure
@@ -150,14 +150,15 @@ def _last(values: np.ndarray) -> float:
     return float(known[-1]) if len(known) else 0.0
 
 
-def _handles(ranking: Ranking, looks: dict[int, Look]) -> list[Line2D]:
-    handles = [
+def handles(ranking: Ranking, looks: dict[int, Look]) -> list[Line2D]:
+    """What a legend shows of the rows that have a look: each that is prominent, then one for all others."""
+    made = [
         Line2D([], [], **_line(looks[row]), label=name_of(ranking.grid, row))
         for row in ranking.order
-        if looks[row].prominent
+        if row in looks and looks[row].prominent
     ]
-    grey = [looks[row] for row in ranking.order if not looks[row].prominent]
-    return [*handles, *_others(grey)]
+    grey = [looks[row] for row in ranking.order if row in looks and not looks[row].prominent]
+    return [*made, *_others(grey)]
 
 
 def _others(grey: Iterable[Look]) -> list[Line2D]:

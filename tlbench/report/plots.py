@@ -14,6 +14,7 @@ from tlbench.report.plot_cost import cost_figure, score_against_cost
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, to_png, to_svg
+from tlbench.report.plot_tuning import score_against_trials, tuning_gain
 from tlbench.report.plot_standings import performance_profiles, rank_intervals
 
 
@@ -46,6 +47,8 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     yield "transfer_gain", gain_map(ranking, analysis.transfer, groups)
     for number, asked in enumerate(analysis.costs):
         yield cost_figure(number), score_against_cost(ranking, asked, look)
+    yield "tuning_gain", tuning_gain(analysis, look)
+    yield "score_against_trials", score_against_trials(analysis, look)
     yield "reliability", reliability(analysis)
     yield "rank_intervals", rank_intervals(analysis, look)
     yield "performance_profiles", performance_profiles(analysis, look)

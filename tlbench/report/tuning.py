@@ -9,12 +9,14 @@ import numpy as np
 from tlbench.report import stats
 from tlbench.report.scores import Grid, area
 from tlbench.report.stats import Interval
-from tlbench.report.trials import expected
+from tlbench.report.trials import Expected, expected
 
 if TYPE_CHECKING:
     pass
 
 NEAR = 0.01  # enough trials: the expected score stays this close to that of all of them
+UNFINISHED = "not every cell was run"
+LEARNS = "its sampler learns from earlier trials, so that some of them say nothing of what fewer would have found"
 HALVED = "some trials were stopped early, and what was stopped cannot be compared with what was not"
 ALONE = "not every trial was scored on the test set"
 UNTOLD = "the results do not hold its trials"
@@ -44,18 +46,14 @@ class Tuning(NamedTuple):
     curves: Curves
 
 
-def tuning(grid: Grid) -> Tuning:
-    """Every row's answers; none depends on another row."""
+def tuning(grid: Grid, sampler: str = "random") -> Tuning:
+    """Every row's answers; none depends on another row. Curves need trials that were drawn at random."""
     default, peek = _area(grid, grid.values("default_score")), _area(grid, grid.values("peek_gap"))
     gain = _area(grid, grid.z) - default
     found = expected(grid)
     several = found.trials > 1
     refitted = np.where(several, found.refitted, 0).sum((1, 2, 3)) / np.maximum(several.sum((1, 2, 3)), 1)
     trials = found.trials.max((1, 2, 3))
-    compared = ~np.isnan(found.validation[..., 0]).all((1, 3))  # [R, B]
-    counted = np.where(compared[:, None, :, None], grid.z, np.nan)
-    validation, test = (_curve(grid, z, of) for z, of in ((found.validation, counted), (found.test, grid.z)))
-    why = tuple(map(_why, trials, found.halved, np.isnan(test.mean[:, -1])))
     return Tuning(
         default=stats.suite(default),
         suite=stats.suite(gain),
@@ -63,8 +61,27 @@ def tuning(grid: Grid) -> Tuning:
         peek=stats.suite(peek),
         trials=trials,
         refitted=refitted,
-        curves=Curves(validation, test, _enough(test.mean), why),
+        curves=_curves(grid, found, sampler),
     )
+
+
+def _curves(grid: Grid, found: Expected, sampler: str) -> Curves:
+    compared = ~np.isnan(found.validation[..., 0]).all((1, 3))  # [R, B]
+    counted = np.where(compared[:, None, :, None], grid.z, np.nan)
+    learns = sampler != "random"
+    validation, test = (
+        _expected(grid, np.where(learns, np.nan, values), of)
+        for values, of in ((found.validation, counted), (found.test, grid.z))
+    )
+    reasons = [
+        (found.trials.max((1, 2, 3)) == 0, UNTOLD),
+        (grid.incomplete.any(1), UNFINISHED),
+        (np.full(len(grid.rows), learns), LEARNS),
+        (found.halved, HALVED),
+        (np.isnan(test.mean[:, -1]), ALONE),
+    ]
+    why = np.select([where for where, _ in reasons], [reason for _, reason in reasons], "")
+    return Curves(validation, test, _enough(test.mean), tuple(map(str, why)))
 
 
 def _area(grid: Grid, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
@@ -73,16 +90,10 @@ def _area(grid: Grid, values: np.ndarray, of: np.ndarray | None = None) -> np.nd
     return np.where(unknown[:, None, None], np.nan, area(values, grid.budgets))
 
 
-def _curve(grid: Grid, values: np.ndarray, of: np.ndarray) -> Interval:
+def _expected(grid: Grid, values: np.ndarray, of: np.ndarray) -> Interval:
     """[R, D, B, S, K] -> [R, K]."""
     areas = [_area(grid, values[..., k], of) for k in range(values.shape[-1])]
     return stats.suite(np.stack(areas, 1))
-
-
-def _why(trials: int, halved: bool, unscored: bool) -> str:
-    if not trials:
-        return UNTOLD
-    return HALVED if halved else ALONE if unscored else ""
 
 
 def _enough(mean: np.ndarray) -> np.ndarray:

@@ -1,0 +1,66 @@
+"""What does leaderboard.json say of costs and of tuning? Nothing that depends on the machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tlbench.report.analysis import Analysis
+from tlbench.report.cost_questions import Cheapest, Costs
+from tlbench.report.document_board import spelled
+from tlbench.report.scores import Grid
+from tlbench.report.tables import edge_share
+
+
+def costs(analysis: Analysis) -> list[dict[str, Any]]:
+    """Fronts, and the cheapest rows within one standard error of the best, for kinds that every machine tells alike."""
+    return [_costs(analysis.grid, asked) for asked in analysis.costs if asked.repeatable]
+
+
+def tuning(analysis: Analysis) -> list[dict[str, Any]]:
+    """One entry for each row, in the leaderboard's order. Curves have one value for each number of trials from 1 on."""
+    found, edge = analysis.tuning, edge_share(analysis.grid)
+    return [
+        {
+            **_named(analysis.grid, row),
+            "default": spelled(found.default, "suite", row),
+            "gain": [spelled(found.suite, "suite", row), spelled(found.tasks, "tasks", row)],
+            "peek_gap": spelled(found.peek, "suite", row),
+            "trials": found.trials[row],
+            "scored_on_test": found.refitted[row],
+            "on_the_edge": {"hyperparameter": edge.value.iloc[row], "share": edge.share.iloc[row]},
+            "expected_validation": spelled(found.curves.validation, "suite", row),
+            "expected_test": spelled(found.curves.test, "suite", row),
+            "trials_within_1_point": found.curves.enough[row],
+            "why_no_curve": found.curves.why[row],
+        }
+        for row in analysis.ranking.order
+    ]
+
+
+def _costs(grid: Grid, asked: Costs) -> dict[str, Any]:
+    return {
+        "cost": asked.column,
+        "label": asked.label,
+        "rows": [
+            {
+                **_named(grid, row),
+                "cost": asked.cost[row],
+                "on_front": asked.front[row],
+                "p_on_front": asked.chance[row],
+            }
+            for row in asked.rows
+        ],
+        "cheapest_within_one_standard_error": [_cheapest(grid, each) for each in asked.cheapest],
+    }
+
+
+def _cheapest(grid: Grid, found: Cheapest) -> dict[str, Any]:
+    return {
+        "budget": found.budget,
+        "best": {**_named(grid, found.best), "cost": found.costs[0]},
+        "cheapest": {**_named(grid, found.row), "cost": found.costs[1], "behind": found.behind},
+    }
+
+
+def _named(grid: Grid, row: int) -> dict[str, str]:
+    return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))

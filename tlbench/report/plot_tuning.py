@@ -1,0 +1,96 @@
+"""What did tuning buy, and how many trials does it take? Pictures of both."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tlbench.report.analysis import Analysis
+from tlbench.report.numbers import half_width, signed
+from tlbench.report.plot_curves import drawn, handles
+from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, name_of
+from tlbench.report.stats import Interval
+
+TITLE_POINTS = 7.5
+ROW_INCHES = 0.23
+
+
+def score_against_trials(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
+    """Expected score of the chosen trial against the number of trials; the test panel only where it can be said."""
+    curves, trials = analysis.tuning.curves, analysis.tuning.trials
+    rows = [row for row in tuned(analysis) if not np.isnan(curves.validation.mean[row, 0])]
+    if not rows:
+        return None
+    panels = {"on the validation folds, as the search sees it": curves.validation}
+    if any(not np.isnan(curves.test.mean[row, 0]) for row in rows):
+        panels["on the test set, which the search does not see"] = curves.test
+    figure = Figure(figsize=(1.2 + 3.6 * len(panels), 4.6), layout="constrained")
+    for axes, (title, scores) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+        for row in rows:
+            _curve(axes, scores.at(row), int(trials[row]), looks[row])
+        axes.set_title(title, loc="left", color=SOFT, fontsize=TITLE_POINTS)
+        axes.set_xlabel("trials, the default first")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.supylabel("expected score, points", fontsize=9)
+    shown = {row: looks[row] for row in rows}
+    lines = handles(analysis.ranking, shown)
+    figure.legend(
+        handles=lines, loc="outside lower center", ncols=min(len(lines), 2 * len(panels)), frameon=False, fontsize=8,
+        handlelength=3,
+    )  # fmt: skip
+    return figure
+
+
+def tuning_gain(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
+    """Each row from its default (0) to what tuning chose, and on to what choosing on the test set would have given."""
+    found, grid = analysis.tuning, analysis.grid
+    rows = [row for row in tuned(analysis) if not np.isnan(found.suite.mean[row])]
+    if not rows:
+        return None
+    names = [name_of(grid, row) for row in rows]
+    figure = Figure(figsize=(4.6 + 0.075 * max(map(len, names)), 1.3 + ROW_INCHES * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    for place, row in enumerate(rows):
+        _dumbbell(axes, place, found.suite.at(row), float(found.peek.mean[row]), looks[row])
+        axes.annotate(
+            f"{signed(float(found.suite.mean[row]))} {half_width(found.suite, row)}", (1.02, place),
+            xycoords=("axes fraction", "data"), va="center", fontsize=TITLE_POINTS, annotation_clip=False, color=INK,
+        )  # fmt: skip
+    axes.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
+    axes.set_yticks(range(len(rows)), names, fontsize=8)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("points above the row's own default hyperparameters")
+    bars = "bars: 95 % suite interval" if len(grid.seeds) > 1 else "one split seed: no interval"
+    axes.set_title(
+        f"filled: tuned; hollow: best on the test set; {bars}", loc="left", color=SOFT, fontsize=TITLE_POINTS
+    )
+    return figure
+
+
+def tuned(analysis: Analysis) -> list[int]:
+    """Rows of the main group that had anything to tune, best first."""
+    found = analysis.tuning
+    changed = np.nan_to_num(np.abs(found.suite.mean)) + np.nan_to_num(found.peek.mean) > 0
+    return [row for row in drawn(analysis.ranking) if found.trials[row] > 1 or (not found.trials[row] and changed[row])]
+
+
+def _curve(axes: Axes, scores: Interval, trials: int, look: Look) -> None:
+    x, y = np.arange(1, trials + 1), Interval(*(100 * bound[:trials] for bound in scores))
+    axes.plot(
+        x, y.mean, color=look.color, dashes=look.dashes, marker=look.marker if look.prominent else None, markersize=3,
+        markevery=[0, trials - 1], linewidth=1.5 if look.prominent else 0.8, zorder=3 if look.prominent else 2,
+    )  # fmt: skip
+    if look.prominent:
+        axes.fill_between(x, y.low, y.high, color=look.color, alpha=0.1, linewidth=0, zorder=1)
+
+
+def _dumbbell(axes: Axes, place: int, gain: Interval, peek: float, look: Look) -> None:
+    mean, half = 100 * float(gain.mean), float(np.nan_to_num(100 * gain.half))
+    axes.plot([0, mean], [place, place], color=look.color, linewidth=1.6, zorder=2)
+    if not np.isnan(peek):
+        axes.plot([mean, mean + 100 * peek], [place, place], color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
+        axes.plot(mean + 100 * peek, place, "o", color=SOFT, markerfacecolor=PAPER, markersize=5, zorder=3)
+    axes.errorbar(mean, place, xerr=half, fmt="o", color=look.color, markersize=5, elinewidth=1.1, zorder=4)

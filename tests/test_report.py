@@ -112,7 +112,7 @@ def test_names_of_plugins_are_text_and_nothing_else(tmp_path: Path) -> None:
 
 def test_the_cells_of_the_page_are_the_cells_of_the_frame(out: Path) -> None:
     page = (out / "report.html").read_text()
-    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)
+    found = re.search(r'<script type="application/json" id="numbers">(.*?)</script>', page, re.DOTALL)
     assert found
     data = json.loads(found[1])
     frame = small()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -22,7 +22,7 @@ from tlbench.report import (
     page_tuning,
 )
 from tlbench.report.analysis import Analysis
-from tlbench.report.plot_ink import COLORS, GRID, INK, PAPER, SOFT
+from tlbench.report.plot_ink import COLORS, GRID, INK, PANEL, PAPER, SOFT
 from tlbench.report.plots import Picture
 
 # What the template templates/sections/NAME.html finds as `sections.NAME`; None leaves the section out.
@@ -38,6 +38,12 @@ PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "v
 
 
 def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
+class Panels(NamedTuple):
+    each: list[tuple[str, Markup]]  # a dataset and its drawing
+    legend: Markup
+    shared: Markup  # what all of them point to; nothing to be seen
+
+
     """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
     meta, ranking = analysis.meta, analysis.ranking
     groups = meta.groups
@@ -69,7 +75,8 @@ def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> s
         },
         cells=len(grid.frame),
         places=page_costs.places(grid.frame),
-        figures={picture.name: inline(picture) for picture in drawn},
+        figures={picture.name: inline(picture) for picture in drawn if not picture.panels},
+        panels={picture.name: panels(picture, grid.datasets) for picture in drawn if picture.panels},
         sections={name: made for name, make in SECTIONS.items() if (made := make(analysis)) is not None},
     )  # fmt: skip
 
@@ -79,14 +86,33 @@ def inline(picture: Picture) -> Markup:
 
     The text inside was escaped by the drawer; only our own drawings come here.
     """
-    svg = picture.svg.decode()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = _painted(picture)
     width = float(svg.partition('viewBox="0 0 ')[2].split()[0])
     size = f' style="min-width: {SMALLEST * width:.0f}px; max-width: {LARGEST * width:.0f}px"'
     svg = re.sub(r'(<svg [^>]*?) width="[^"]*" height="[^"]*"', rf"\1{size}", svg, count=1)
-    svg = re.sub("|".join(PAINTS), lambda found: PAINTS[found[0]], svg)
     return Markup(svg.replace("<svg ", '<svg role="img" ', 1).strip())  # noqa: S704
+
+
+def panels(picture: Picture, datasets: Sequence[str]) -> Panels:
+    """A figure taken apart: a drawing for each dataset, so that a reader may choose among them."""
+    rest, cut = _painted(picture), {}
+    for name, box in picture.panels.items():
+        found = re.search(rf'\n  <g id="{name}">.*?\n  </g>', rest, re.DOTALL)
+        assert found, name
+        rest = rest.replace(found[0], "")
+        view = " ".join(f"{edge:g}" for edge in box)
+        cut[name] = Markup(  # noqa: S704
+            f'<svg role="img" viewBox="{view}" style="max-width: {LARGEST * box[2]:.0f}px">{found[0]}\n</svg>'
+        )
+    each = [(datasets[int(name.removeprefix(PANEL))], svg) for name, svg in cut.items() if name.startswith(PANEL)]
+    return Panels(each, cut["legend"], Markup(rest.strip()))  # noqa: S704
+
+
+def _painted(picture: Picture) -> str:
+    svg = picture.svg.decode()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    return re.sub("|".join(PAINTS), lambda found: PAINTS[found[0]], svg)
 
 
 def _environment() -> Environment:

@@ -69,6 +69,5 @@ def quantile(level: float = LEVEL) -> Chebyshev:
 
 
 def _groups(analysis: Analysis) -> list[str]:
-    """The heading of each dataset; empty without a card."""
-    cards = analysis.meta.cards
-    return [cards[name].group if name in cards else "" for name in analysis.grid.datasets]
+    """The heading of each dataset; empty where it has none."""
+    return [analysis.meta.groups.get(name, "") for name in analysis.grid.datasets]

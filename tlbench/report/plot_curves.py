@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -13,8 +14,9 @@ from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 from tlbench.report import stats
-from tlbench.report.plot_ink import INK, SOFT, Look, budget_axis, name_of
+from tlbench.report.plot_ink import INK, PANEL, SOFT, Look, backbone_of, belongs, budget_axis, name_of
 from tlbench.report.ranking import Ranking
+from tlbench.report.scores import Grid
 
 COLUMNS = 4  # panels side by side
 LABEL_POINTS = 7.5
@@ -34,9 +36,14 @@ def label_curves(ranking: Ranking, looks: dict[int, Look]) -> Figure:
         look = looks[row]
         x = np.array(grid.budgets) * 2.0**step
         mean, half = 100 * ranking.budget_suite.mean[row], 100 * ranking.budget_suite.half[row]
-        axes.plot(x, mean, **_line(look))
+        drawing: list[Artist] = [*axes.plot(x, mean, **_line(look))]
         if look.prominent:
-            axes.errorbar(x, mean, yerr=np.nan_to_num(half), fmt="none", ecolor=look.color, elinewidth=1.1, zorder=3)
+            bars = axes.errorbar(
+                x, mean, yerr=np.nan_to_num(half), fmt="none", ecolor=look.color, elinewidth=1.1, zorder=3
+            )
+            drawing += bars.get_children()
+        for part in drawing:
+            belongs(part, backbone=backbone_of(grid, row))
     budget_axis(axes, grid.budgets)
     axes.set_xlim(*_reach(grid.budgets))
     axes.set(xlabel="labels a class", ylabel="score, points (mean over datasets)")
@@ -55,7 +62,8 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     cells = stats.cell(np.where(grid.incomplete[..., None, None], np.nan, grid.z))  # [R, D, B]
     for axes, d in zip(panels, order, strict=False):
-        _panel(axes, grid.budgets, stats.Interval(*(100 * bound[:, d] for bound in cells)), looks)
+        axes.set_gid(f"{PANEL}{d}")
+        _panel(axes, grid, stats.Interval(*(100 * bound[:, d] for bound in cells)), looks)
         budget_axis(axes, grid.budgets)
         axes.set_title(grid.datasets[d], loc="left", fontsize=8.5, color=INK)
         axes.set_title(groups.get(grid.datasets[d], ""), loc="right", fontsize=6.5, color=SOFT)
@@ -63,9 +71,9 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
     panels[0].set_ylim(*_span(100 * cells.mean))
     for axes in panels[len(order) :]:
         axes.set_visible(False)
-    for axes in panels[max(len(order) - columns, 0) : len(order)]:
-        axes.set_xlabel("labels a class", fontsize=8)
-        axes.xaxis.set_tick_params(labelbottom=True)
+    for axes in panels[: len(order)]:
+        axes.tick_params(labelbottom=True, labelleft=True, labelsize=7)  # a panel may stand alone
+    figure.supxlabel("labels a class", fontsize=9)
     figure.supylabel("score, points", fontsize=9)
     entries = handles(ranking, looks)
     entry = 0.75 + 0.075 * max(len(str(handle.get_label())) for handle in entries)  # inches of one name with its line
@@ -73,7 +81,7 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
     figure.legend(
         handles=entries, loc="outside lower center", ncols=min(4, fitting, len(entries)), frameon=False, fontsize=8,
         handlelength=3,
-    )  # fmt: skip
+    ).set_gid("legend")  # fmt: skip
     return figure
 
 
@@ -86,19 +94,30 @@ def drawn(ranking: Ranking) -> tuple[int, ...]:
     return tuple(row for row in rows if not np.isnan(ranking.suite.mean[row]))
 
 
-def _panel(axes: Axes, budgets: tuple[int, ...], points: stats.Interval, looks: dict[int, Look]) -> None:
+def _panel(axes: Axes, grid: Grid, points: stats.Interval, looks: dict[int, Look]) -> None:
     """The curves [R, B] of one dataset; a band that leaves the axes is cut, so that few seeds flatten no curve."""
     axes.set_autoscale_on(False)
-    grey = [row for row, look in looks.items() if not look.prominent]
-    if grey:  # one line with gaps: hundreds of rows stay quick to draw
-        gapped = np.pad(points.mean[grey], ((0, 0), (0, 1)), constant_values=np.nan)
-        axes.plot(np.tile([*budgets, np.nan], len(grey)), gapped.ravel(), color=SOFT, linewidth=0.8, zorder=2)
+    budgets = grid.budgets
+    _grey(axes, grid, points.mean, [row for row, look in looks.items() if not look.prominent])
     for row, look in looks.items():
         if look.prominent:
-            axes.plot(budgets, points.mean[row], **{**_line(look), "markersize": 3})
-            axes.fill_between(
+            (line,) = axes.plot(budgets, points.mean[row], **{**_line(look), "markersize": 3})
+            band = axes.fill_between(
                 budgets, points.low[row], points.high[row], color=look.color, alpha=0.12, linewidth=0, zorder=1
             )
+            belongs(line, backbone=backbone_of(grid, row))
+            belongs(band, backbone=backbone_of(grid, row))
+
+
+def _grey(axes: Axes, grid: Grid, means: np.ndarray, rows: list[int]) -> None:
+    """One line with gaps for each backbone: hundreds of rows stay quick to draw."""
+    places = np.array([backbone_of(grid, row) for row in rows], int)
+    for place in np.unique(places):
+        alike = [row for row, its in zip(rows, places, strict=True) if its == place]
+        gapped = np.pad(means[alike], ((0, 0), (0, 1)), constant_values=np.nan)
+        (line,) = axes.plot(np.tile([*grid.budgets, np.nan], len(alike)), gapped.ravel(), color=SOFT, linewidth=0.8)
+        line.set_zorder(2)
+        belongs(line, backbone=int(place))
 
 
 def _reach(budgets: tuple[int, ...]) -> tuple[float, float]:
@@ -138,11 +157,13 @@ def _name_ends(axes: Axes, ranking: Ranking, looks: dict[int, Look], *, inches: 
     last = ranking.grid.budgets[-1]
     for row, y in zip(rows, places, strict=True):
         look = looks[row]
-        axes.annotate(
+        name = axes.annotate(
             name_of(ranking.grid, row), (last, ends[row]), (1.04, y), color=look.color, va="center",
             fontsize=LABEL_POINTS, fontweight="bold" if look.prominent else "normal", annotation_clip=False,
             textcoords=("axes fraction", "data"), arrowprops={**LEADER, "color": look.color},
         )  # fmt: skip
+        for part in filter(None, (name, name.arrow_patch)):
+            belongs(part, backbone=backbone_of(ranking.grid, row))
 
 
 def _last(values: np.ndarray) -> float:

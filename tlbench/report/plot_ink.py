@@ -5,11 +5,14 @@ Colours are those of Okabe and Ito (2008) that show on light and dark paper; a m
 
 from __future__ import annotations
 
+import re
 from io import BytesIO
 from typing import NamedTuple
 
 import matplotlib
+import numpy as np
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -17,6 +20,7 @@ from tlbench.report.meta import Meta
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import Grid
 
+PANEL = "panel-"  # starts the name of axes that show one dataset: its place in the grid follows
 INK, SOFT, GRID, PAPER = "#1a1c1e", "#74797e", "#dcdfe3", "#ffffff"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
@@ -84,9 +88,40 @@ def budget_axis(axes: Axes, budgets: tuple[int, ...]) -> None:
     axes.minorticks_off()
 
 
+def belongs(artist: Artist, **places: int) -> None:
+    """Marks what is drawn for one `dataset` or one `backbone`, so that the page can fade what a reader leaves out.
+
+    Places are those of the grid's datasets, and of the backbones in alphabetical order.
+    """
+    artist.set_gid(" ".join(f"of-{kind}-{place}" for kind, place in places.items()))
+
+
+def backbone_of(grid: Grid, row: int) -> int:
+    return sorted({backbone for _, backbone in grid.rows}).index(grid.rows[row][1])
+
+
 def to_svg(figure: Figure, name: str) -> bytes:
     """`name` keeps the ids of several drawings on one page apart."""
-    return _saved(figure, "svg", {"svg.hashsalt": f"tlbench {name}"}, {"Date": None, "Creator": None})
+    svg = _saved(figure, "svg", {"svg.hashsalt": f"tlbench {name}"}, {"Date": None, "Creator": None})
+    return re.sub(rb'id="(of-[^"]*)"', rb'class="\1"', svg)  # several things may belong to one dataset
+
+
+def panels(figure: Figure) -> dict[str, tuple[float, ...]]:
+    """The axes and legends with a name of their own: left, top, width and height of each in points.
+
+    Axes are cut with all their text and the same margins, so that they stay alike side by side.
+    """
+    axes = [one for one in figure.axes if one.get_gid()]
+    named = [*axes, *figure.legends] if axes else []
+    if not named:
+        return {}
+    inner = np.array([one.get_window_extent().extents for one in named])  # [parts, (left, bottom, right, top)]
+    outer = np.array([box.extents for box in (one.get_tightbbox() for one in axes) if box is not None])
+    within = inner[: len(axes)] - outer
+    inner[: len(axes)] += np.concatenate([-within[:, :2].max(0), -within[:, 2:].min(0)])
+    left, bottom, right, top = inner.T * 72 / figure.dpi
+    boxes = np.stack([left, 72 * figure.get_figheight() - top, right - left, top - bottom], axis=1).round(2)
+    return {str(part.get_gid()): tuple(box) for part, box in zip(named, boxes.tolist(), strict=True)}
 
 
 def to_png(figure: Figure) -> bytes:

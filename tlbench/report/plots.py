@@ -13,15 +13,16 @@ from tlbench.report.plot_calibration import reliability
 from tlbench.report.plot_cost import cost_figure, score_against_cost
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
-from tlbench.report.plot_ink import STYLE, looks, to_png, to_svg
-from tlbench.report.plot_tuning import score_against_trials, tuning_gain
+from tlbench.report.plot_ink import STYLE, looks, panels, to_png, to_svg
 from tlbench.report.plot_standings import performance_profiles, rank_intervals
+from tlbench.report.plot_tuning import score_against_trials, tuning_gain
 
 
 class Picture(NamedTuple):
     name: str
     svg: bytes
     png: bytes
+    panels: dict[str, tuple[float, ...]]  # parts that the page may show one by one: see plot_ink.panels
 
 
 def pictures(analysis: Analysis) -> list[Picture]:
@@ -33,7 +34,7 @@ def pictures(analysis: Analysis) -> list[Picture]:
 def _picture(name: str, figure: Figure) -> Picture:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")  # laid out once; both files keep it
-    return Picture(name, to_svg(figure, name), to_png(figure))
+    return Picture(name, to_svg(figure, name), to_png(figure), panels(figure))
 
 
 def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:

@@ -27,6 +27,7 @@ COMMANDS = [
     "report",
     "list",
     "show",
+    "verify",
     "failures",
     "trials",
     "check",

@@ -8,6 +8,9 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
+from tlbench.metrics import Classes, Reliability
 from tlbench.registry import BACKBONES, DATASETS, STRATEGIES, load_plugin, unknown
 from tlbench.store import Store
 from tlbench.suite import Suite, available_suites, describe, fill_registries, typed
@@ -59,18 +62,30 @@ def shown(prefix: str, results: Path) -> str:
 
     Raises TlbenchError where there is none.
     """
-    found = [(folder, record) for folder in _folders(results) for record in _found(folder, prefix)]
-    exact = [pair for pair in found if prefix in (pair[1].cell.name, pair[1].cell.key)]
-    if len(exact or found) == 1:
-        return _whole(*(exact or found)[0])
-    if not found:
+    cells = found(prefix, results)
+    return _whole(*cells[0]) if len(cells) == 1 else several(prefix, cells)
+
+
+def found(prefix: str, results: Path) -> list[tuple[Path, Record]]:
+    """The cells whose key or name starts so, with their folders; of one that is named in full, that one.
+
+    Raises TlbenchError where there is none.
+    """
+    cells = [(folder, record) for folder in _folders(results) for record in _found(folder, prefix)]
+    if not cells:
         raise TlbenchError(
             f"no cell in {str(results)!r} has a key or name that starts with {prefix!r}; a name is "
             "STRATEGY/BACKBONE/DATASET/BUDGET/SEED; see: tlbench failures SUITE, or the report"
         )
-    lines = [f"{each.cell.key[:12]}  {each.cell.name}  {_outcome(each)}  ({folder.name})" for folder, each in found]
+    exact = [pair for pair in cells if prefix in (pair[1].cell.name, pair[1].cell.key)]
+    return exact if len(exact) == 1 else cells
+
+
+def several(prefix: str, cells: Sequence[tuple[Path, Record]]) -> str:
+    """Names the cells that a prefix may mean."""
+    lines = [f"{each.cell.key[:12]}  {each.cell.name}  {_outcome(each)}  ({folder.name})" for folder, each in cells]
     more = [f"and {len(lines) - MANY} more"] if len(lines) > MANY else []
-    return "\n".join([f"{len(found)} cells start with {prefix!r}; name one of them:", *lines[:MANY], *more])
+    return "\n".join([f"{len(cells)} cells start with {prefix!r}; name one of them, or its key:", *lines[:MANY], *more])
 
 
 def failing(suite: Suite, results: Path) -> list[str]:
@@ -107,21 +122,50 @@ def _leader(row: dict[str, str]) -> str:
 
 
 def _whole(folder: Path, record: Record) -> str:
-    cell, found = record.cell, record.measurement
+    cell, measured = record.cell, record.measurement
+    apart = ("metrics", "trials", "cost", "classes", "reliability")
     sections = {
         "cell": {"name": cell.name, "key": cell.key, "folder": str(folder), **vars(cell), "effort": vars(cell.effort)},
         "found": {
-            **{name: value for name, value in vars(found).items() if name not in ("metrics", "trials", "cost")},
-            "status": str(found.status),
+            **{name: value for name, value in vars(measured).items() if name not in apart},
+            "status": str(measured.status),
         },
-        "metrics": found.metrics,
-        "trials": {str(trial.get("number", i)): trial for i, trial in enumerate(found.trials)},
-        "cost": found.cost,
+        "metrics": measured.metrics,
+        "classes, the hardest first": _classes(folder, record),
+        "calibration, by confidence": _calibration(record),
+        "trials": {str(trial.get("number", i)): trial for i, trial in enumerate(measured.trials)},
+        "cost": measured.cost,
         "provenance": vars(record.provenance),
     }
     axes = " ".join(f"--only {axis}={getattr(cell, axis)}" for axis in AXES)
     again = f"run it again, with the --preset and --plugin it had: tlbench retry {folder.name} --all {axes}"
-    return "\n".join([*(line for name, table in sections.items() for line in _table(name, table)), again])
+    lines = (line for name, table in sections.items() if table for line in _table(name, table))
+    return "\n".join([*lines, again])
+
+
+def _classes(folder: Path, record: Record) -> dict[str, str]:
+    """Recall, precision and F1 of each class, for records that have counts."""
+    if not record.measurement.classes:
+        return {}
+    counts = Classes(*(np.array(record.measurement.classes[name]) for name in Classes._fields))
+    with Store.open(folder, create=False) as store:
+        facts = store.plan_get(f"data/{record.cell.data_fingerprint}") or {}
+    names = facts.get("class_names") or [str(label) for label in range(len(counts.support))]
+    order = np.argsort(counts.recall, kind="stable")
+    lines = {
+        names[i]: f"recall {counts.recall[i]:6.1%} of {counts.support[i]}, precision {counts.precision[i]:6.1%} "
+        f"of {counts.predicted[i]}, F1 {counts.f1[i]:.3f}"
+        for i in order[:MANY]
+    }
+    more = {"...": f"and {len(order) - MANY} more"} if len(order) > MANY else {}
+    return {**lines, **more}
+
+
+def _calibration(record: Record) -> dict[str, str]:
+    """What share of the predictions of some confidence is right, for records that have bins."""
+    bins = record.measurement.reliability
+    rows = zip(*(bins[name] for name in Reliability._fields), strict=True) if bins else ()
+    return {f"{sure:.1%} sure": f"{hits / examples:6.1%} right of {examples}" for examples, hits, sure in rows}
 
 
 def _table(name: str, table: dict[str, object]) -> list[str]:

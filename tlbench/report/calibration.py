@@ -81,10 +81,9 @@ def pooled(cells: Iterable[dict[str, Any]]) -> Diagram | None:
         return None
     confidence, hits, examples = np.concatenate(parts, axis=1)
     weight = np.concatenate([part[2] / part[2].sum() for part in parts]) / len(parts)
-    order = np.lexsort((hits / examples, confidence))
-    middle = np.cumsum(weight[order]) - weight[order] / 2
-    place = np.empty(len(order), int)
-    place[order] = np.minimum((middle * BINS).astype(int), BINS - 1)
+    order = np.argsort(confidence)
+    ends = np.interp(np.arange(1, BINS) / BINS, np.cumsum(weight[order]), confidence[order])
+    place = np.searchsorted(ends, confidence)  # equal confidences share a bin
     share, said, right = (np.bincount(place, weight * x, BINS) for x in (1.0, confidence, hits / examples))
     kept = share > 0
     return Diagram(said[kept] / share[kept], right[kept] / share[kept], share[kept])

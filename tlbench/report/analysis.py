@@ -17,6 +17,7 @@ from tlbench.report.standings import Standing, standings
 from tlbench.report.stats.resampling import Resamples, resamples
 from tlbench.report.transfer import Transfer, transfer
 from tlbench.report.tuning import Tuning, tuning
+from tlbench.report.verdicts import Verdicts, verdicts
 
 
 class Analysis:
@@ -69,6 +70,11 @@ class Analysis:
     def standings(self) -> tuple[Standing, ...]:
         """Rank intervals and the like of each group."""
         return standings(self)
+
+    @cached_property
+    def verdicts(self) -> tuple[Verdicts, ...]:
+        """Who is better than whom, within each group."""
+        return verdicts(self)
 
     def _resamples(self, group: Group) -> Resamples:
         datasets = self.datasets_of(group)

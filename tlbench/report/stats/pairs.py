@@ -82,6 +82,8 @@ def beats_interval(values: np.ndarray, weights: np.ndarray) -> Interval:
     """
     rows = len(values)
     shares = intervals.cell(_wins(values[_upper(rows)[0]] - values[_upper(rows)[1]])).mean  # [P, D]
+    if not shares.size:
+        return Interval(*np.full((3, rows, rows), np.nan if rows > 1 else 0.5))
     drawn = resampling.means(weights.sum(-1, keepdims=True), shares[..., None])  # [n, P]
     found = resampling.interval(np.clip(drawn, 0.0, 1.0), shares.mean(-1))
     return Interval(

@@ -1,0 +1,192 @@
+"""Who is better than whom, from how many labels on, and at what price? One verdict for each pair, in words.
+
+Pairs are those of one group's ranked rows, so that both saw the same cells.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from tlbench.report import stats
+from tlbench.report.cost_questions import LABELS, kinds, medians, repeatable
+from tlbench.report.numbers import points
+from tlbench.report.plot_ink import name_of
+from tlbench.report.ranking import Group
+from tlbench.report.scores import Grid, area
+from tlbench.report.stats import Interval
+from tlbench.report.stats.pairs import BETTER, EQUIVALENT, NOT_ENOUGH, UNDECIDED, WORSE, beats_interval
+from tlbench.report.stats.resampling import resamples
+
+if TYPE_CHECKING:
+    from tlbench.report.analysis import Analysis
+
+DECIDED = (BETTER, WORSE, EQUIVALENT)
+SAID = {
+    BETTER: "{first} is better than {second}",
+    WORSE: "{first} is worse than {second}",
+    EQUIVALENT: "{first} and {second} are equivalent",
+    UNDECIDED: "{first} and {second} cannot be told apart",
+}
+SAME = 1.05  # a ratio of costs below this is no ratio to speak of
+
+
+class Run(NamedTuple):
+    """Budgets in a row at which one verdict holds."""
+
+    verdict: str
+    budgets: tuple[int, ...]
+    difference: Interval  # tasks, of the area under the curves over these budgets
+
+
+class Verdict(NamedTuple):
+    """One pair; every word is about the first, which is ranked above the second."""
+
+    first: int  # row of the grid
+    second: int
+    overall: str  # of the headline
+    runs: tuple[Run, ...]
+    cost: float  # of the first in that of the second; NaN where either is unknown, or the second costs nothing
+    words: str
+
+
+class Verdicts(NamedTuple):
+    """Of one group; `pairs` in the order of the ranks: the best against all others first."""
+
+    group: Group
+    cost: str  # the kind of cost, such as "training FLOP of one fit"; "" where none is known
+    pairs: tuple[Verdict, ...]
+    beats: Interval  # [A, A] tasks, of the probability that the first wins: the headline
+    beats_at: tuple[Interval, ...]  # the same at each budget of the grid
+
+    def of(self, row: int, other: int) -> Verdict:
+        """The verdict on two rows of the grid, whichever is ranked first."""
+        return next(v for v in self.pairs if {v.first, v.second} == {row, other})
+
+
+def verdicts(analysis: Analysis) -> tuple[Verdicts, ...]:
+    """One for each group of rows that may be ranked together."""
+    grid = analysis.grid
+    column = next((name for name in kinds(grid.frame) if repeatable(name)), "")
+    cost = medians(grid, column) if column else np.full(len(grid.rows), np.nan)
+    label = LABELS.get(column, column.removeprefix("cost_").replace("_", " "))
+    made = []
+    for number, group in enumerate(analysis.ranking.groups):
+        headline, *budgets = _beats(analysis, number, group)
+        made.append(Verdicts(group, label, tuple(_pairs(grid, group, cost, label)), headline, tuple(budgets)))
+    return tuple(made)
+
+
+def _beats(analysis: Analysis, number: int, group: Group) -> Iterator[Interval]:
+    """The headline's, then those of each budget; a budget that skips datasets needs its own resamples."""
+    grid, datasets, rows = analysis.grid, analysis.datasets_of(group), list(group.ranked)
+    for values in (grid.area[rows], *np.moveaxis(grid.z[rows], 2, 0)):
+        present = ~np.isnan(values).all(0)  # [D, S]
+        used = np.flatnonzero(present.any(1)).tolist()
+        whole = used == datasets
+        weights = analysis.resamples[number] if whole else resamples([grid.datasets[d] for d in used], present[used])
+        yield beats_interval(values[:, used], weights.tasks)
+
+
+def _pairs(grid: Grid, group: Group, cost: np.ndarray, label: str) -> Iterator[Verdict]:
+    for i, first in enumerate(group.ranked):
+        for j, second in enumerate(group.ranked[i + 1 :], i + 1):
+            runs = tuple(_runs(grid, group, (i, j)))
+            overall = str(group.headline.verdict[i, j])
+            ratio = cost[first] / cost[second] if cost[second] > 0 else np.nan
+            made = Verdict(first, second, overall, runs, float(ratio), "")
+            yield made._replace(words=_words(grid, group, made, _price(float(ratio), label)))
+
+
+def _runs(grid: Grid, group: Group, pair: tuple[int, int]) -> Iterator[Run]:
+    first, second = (group.ranked[place] for place in pair)
+    at = [b for b, pairs in enumerate(group.budgets) if pairs.datasets]
+    for said, part in groupby(at, key=lambda b: str(group.budgets[b].verdict[pair])):
+        places = list(part)
+        budgets = tuple(grid.budgets[b] for b in places)
+        gap = area(grid.z[first][:, places] - grid.z[second][:, places], budgets)
+        yield Run(said, budgets, stats.tasks(gap))
+
+
+def _words(grid: Grid, group: Group, found: Verdict, price: str) -> str:
+    names = {"first": name_of(grid, found.first), "second": name_of(grid, found.second)}
+    if all(run.verdict == NOT_ENOUGH for run in found.runs):
+        pairs = group.headline
+        number = f"{pairs.datasets} dataset{'' if pairs.datasets == 1 else 's'}"
+        return "{first} and {second}: {number} are not enough to tell, it takes {needed}".format(
+            **names, number=number, needed=pairs.needed
+        )
+    main = _main(found)
+    if main is None:
+        spread = _spread(_headline(group, found))
+        return f"{SAID[found.overall].format(**names)} over all budgets{spread}, undecided at each of them{price}"
+    known = [budget for run in found.runs for budget in run.budgets]
+    rest = [
+        f", {run.verdict} {_beside(run.budgets, main.budgets, known)}" for run in found.runs if run is not main
+    ]  # fmt: skip
+    start = (
+        f"{SAID[main.verdict].format(**names)} {_where(main.verdict, main.budgets, known)}{_spread(main.difference)}"
+    )
+    return start + "".join(rest) + price
+
+
+def _main(found: Verdict) -> Run | None:
+    """The run that a sentence begins with; None where the headline is decided and no single budget is."""
+    order = (BETTER, WORSE, EQUIVALENT, UNDECIDED, NOT_ENOUGH)
+    first = min(found.runs, key=lambda run: (order.index(run.verdict), -len(run.budgets), -run.budgets[-1]))
+    return None if first.verdict not in DECIDED and found.overall in DECIDED else first
+
+
+def _headline(group: Group, found: Verdict) -> Interval:
+    return group.headline.tasks.at(group.ranked.index(found.first), group.ranked.index(found.second))
+
+
+def _where(said: str, budgets: Sequence[int], known: Sequence[int]) -> str:
+    """Such as "from 10 labels a class on"."""
+    if len(known) > 1 and len(budgets) == len(known):
+        return "at any budget" if said == UNDECIDED else "at every budget"
+    if len(budgets) == 1 and budgets[0] not in (known[0], known[-1]) or len(known) == 1:
+        return f"at {_labels(budgets[0])}"
+    if budgets[-1] == known[-1]:
+        return f"from {_labels(budgets[0])} on" if len(budgets) > 1 else f"at {_labels(budgets[0])}"
+    if budgets[0] == known[0]:
+        return f"up to {_labels(budgets[-1])}" if len(budgets) > 1 else f"at {_labels(budgets[0])}"
+    return f"from {budgets[0]} to {_labels(budgets[-1])}"
+
+
+def _beside(budgets: Sequence[int], main: Sequence[int], known: Sequence[int]) -> str:
+    """Where another run lies: "below" or "above" the main one when it is all that is there, its budgets otherwise."""
+    if budgets[0] == known[0] and budgets[-1] < main[0] and known.index(main[0]) == len(budgets):
+        return "below"
+    if budgets[-1] == known[-1] and budgets[0] > main[-1] and known.index(budgets[0]) == known.index(main[-1]) + 1:
+        return "above"
+    return f"at {', '.join(map(str, budgets))}"
+
+
+def _labels(budget: int) -> str:
+    return f"{budget} label{'' if budget == 1 else 's'} a class"
+
+
+def _spread(difference: Interval) -> str:
+    """The tasks interval of a difference; nothing where there is none."""
+    low, high = float(difference.low), float(difference.high)
+    return "" if np.isnan(low) else f" (interval {points(low)} to {points(high)} points)"
+
+
+def _price(ratio: float, label: str) -> str:
+    if np.isnan(ratio):
+        return ""
+    if 1 / SAME < ratio < SAME:
+        return f"; the same {label}"
+    if not ratio:
+        return f"; no {label}"
+    return f"; {_times(ratio)} times the {label}" if ratio > 1 else f"; {_times(1 / ratio)} times less {label}"
+
+
+def _times(ratio: float) -> str:
+    """Two digits: 2.3, 35, 120,000."""
+    rounded = float(f"{ratio:.2g}")
+    return f"{rounded:,.0f}" if rounded >= 10 else f"{rounded:g}"

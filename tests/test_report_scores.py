@@ -9,7 +9,6 @@ import pandas as pd
 import pytest
 from report_simulation import STRATEGIES, mark, meta, simulate
 
-from tlbench.report.page_floor import floors
 from tlbench.report.ranking import Ranking, ranking
 from tlbench.report.scores import Grid, area, grid
 from tlbench.report.tables import leaderboard, to_csv, to_markdown
@@ -190,15 +189,6 @@ def test_negative_transfer_is_where_the_paired_interval_lies_below_zero(whole: p
     assert gained.datasets.mean[place] == pytest.approx(paired[place[1]].mean())
     assert verdict(gained.datasets, *place) == HURTS
     assert not set(names) & {"from_scratch", "majority", "pixels_logistic"}
-
-
-def test_the_page_says_up_to_how_many_labels_a_raw_input_floor_is_beaten(whole: pd.DataFrame) -> None:
-    caught_up = whole.strategy.eq("pixels_logistic") & whole.budget.eq(whole.budget.max())
-    (floor,) = floors(ranking(grid(whole.assign(score=whole.score.where(~caught_up, 0.99)))), meta())
-    said = {name.split(" ")[0]: sentence for name, sentence in floor.sentences}
-    *few, last = sorted(whole.budget.unique())
-    assert floor.name == "pixels_logistic" and "majority" not in said
-    assert said["lora"] == f"better at {few[0]} and {few[1]} labels a class, worse at {last}"
 
 
 def test_choices_name_the_best_and_those_that_cannot_be_told_from_it(whole: pd.DataFrame) -> None:

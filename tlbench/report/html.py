@@ -15,7 +15,8 @@ from tlbench.report import (
     page_calibration,
     page_cells,
     page_costs,
-    page_floor,
+    page_headline,
+    page_labels,
     page_selection,
     page_tables,
     page_transfer,
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": page_calibration.section,
     "cost": page_costs.section,
     "tuning": page_tuning.section,
+    "label_questions": page_labels.section,
     "transfer": page_transfer.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,13 +39,13 @@ SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legib
 PAINTS = {INK: "var(--ink)", SOFT: "var(--soft)", GRID: "var(--line)", PAPER: "var(--paper)", COLORS[0]: "var(--blue)"}
 
 
-def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
 class Panels(NamedTuple):
     each: list[tuple[str, Markup]]  # a dataset and its drawing
     legend: Markup
     shared: Markup  # what all of them point to; nothing to be seen
 
 
+def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> str:
     """The whole page. `table` is the leaderboard of these results, `drawn` its figures."""
     meta, ranking = analysis.meta, analysis.ranking
     groups = meta.groups
@@ -56,11 +58,10 @@ class Panels(NamedTuple):
         counts=sorted(grid.frame.status.value_counts().items()),
         seeds=len(grid.seeds),
         datasets=len(grid.datasets),
-        answers=page_tables.answers(ranking),
-        headlines=page_tables.headlines(table, analysis),
+        answers=page_headline.answers(analysis),
+        headlines=page_headline.headlines(analysis),
         boards=page_tables.boards(table, ranking),
         by_dataset=page_tables.scores_by_dataset(ranking, groups),
-        floors=page_floor.floors(ranking, meta),
         metrics=page_tables.metrics(ranking),
         coverage=page_cells.coverage(ranking, groups),
         holes=shown,

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from tlbench.metrics import LOWER_IS_BETTER, METRICS
-from tlbench.report.analysis import Analysis
-from tlbench.report.numbers import NONE, amount, percent, with_interval
+from tlbench.report.numbers import NONE, percent, with_interval
 from tlbench.report.plot_heat import columns_by_group
-from tlbench.report.plot_ink import name_of
-from tlbench.report.ranking import Choice, Ranking
-from tlbench.report.tables import cost_medians, printed
+from tlbench.report.ranking import Ranking
+from tlbench.report.tables import printed
 
 
 class Field(NamedTuple):
@@ -36,39 +34,6 @@ def without(table: Table, column: str) -> Table:
     return Table([table.columns[i] for i in keep], [[row[i] for i in keep] for row in table.rows])
 
 
-def _only(table: Table, columns: Sequence[str]) -> Table:
-    """The same rows with these columns, in this order."""
-    places = [list(table.columns).index(name) for name in columns]
-    return Table(columns, [[row[i] for i in places] for row in table.rows])
-
-
-class Answer(NamedTuple):
-    """What to use with a number of labels, in words."""
-
-    budget: int
-    best: str
-    score: str
-    tied: tuple[str, ...]
-    cheapest: str
-    sure: bool
-
-
-def answers(ranking: Ranking) -> list[Answer]:
-    """For each budget the best row, those that cannot be told from it, and the cheapest of them all."""
-    costs = cost_medians(ranking.grid)
-    flops = costs.train_flops.to_numpy() if "train_flops" in costs else np.full(len(ranking.grid.rows), np.nan)
-    return [_answer(ranking, choice, flops) for choice in ranking.choices]
-
-
-def headlines(table: pd.DataFrame, analysis: Analysis) -> list[tuple[str, Table]]:
-    """What a reader needs of the leaderboard: tier, rank and how sure it is, score with both intervals, cost."""
-    columns = ["tier", "rank", "strategy", "backbone", "score", "± suite", "± tasks"]
-    columns += [f"at {budget} labels" for budget in analysis.grid.budgets]
-    if table.train_flops.notna().any():
-        columns.append("training FLOP")
-    return [(title, _only(board, columns)) for title, board in boards(table, analysis.ranking)]
-
-
 def boards(table: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Table]]:
     """The leaderboard, one table for each group of rows that are ranked together."""
     made = []
@@ -76,7 +41,7 @@ def boards(table: pd.DataFrame, ranking: Ranking) -> list[tuple[str, Table]]:
         part = table[table.group.eq(number)]
         shown = printed(part, ranking.grid.budgets)
         rows = [
-            [_leading(column, text, _sort_key(part.iloc[i], column, ranking)) for column, text in row.items()]
+            [Field(text, _sort_key(part.iloc[i], column, ranking)) for column, text in row.items()]
             for i, row in enumerate(shown.to_dict("records"))
         ]
         made.append((group.title, Table([str(column) for column in shown.columns], rows)))
@@ -116,31 +81,10 @@ def metrics(ranking: Ranking) -> Table:
     return Table(["strategy", "backbone", *arrows, "cells"], rows)
 
 
-def _answer(ranking: Ranking, choice: Choice, flops: np.ndarray) -> Answer:
-    candidates = (choice.best, *choice.tied)
-    priced = [row for row in candidates if not np.isnan(flops[row])]
-    cheapest = min(priced, key=lambda row: (flops[row], ranking.grid.rows[row]), default=None)
-    return Answer(
-        budget=choice.budget,
-        best=name_of(ranking.grid, choice.best),
-        score=with_interval(choice.mean, choice.best),
-        tied=tuple(name_of(ranking.grid, row) for row in choice.tied),
-        cheapest=""
-        if cheapest is None
-        else f"{name_of(ranking.grid, cheapest)} ({amount(float(flops[cheapest]))} FLOP a fit)",
-        sure=choice.sure,
-    )
-
-
 def names(ranking: Ranking, row: int) -> list[Field]:
     strategy, backbone = ranking.grid.rows[row]
     share = ranking.grid.imputed[row]
     return [Field(strategy + (f" ({percent(share)} imputed)" if share > 0 else "")), Field(backbone)]
-
-
-def _leading(column: str, text: str, value: float | None) -> Field:
-    """The first tiers stand out."""
-    return Field(text, value, f"tier-{text}" if column == "tier" and text in ("1", "2") else "")
 
 
 SORTED_BY = {

@@ -151,13 +151,13 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
         said.append(f"{NO_INTERVAL} for new splits: fewer than 2 split seeds")
     if len(grid.datasets) < 2:
         said.append(f"{NO_INTERVAL} for new datasets: fewer than 2 datasets")
-    said += [_without_tiers(group) for group in ranking.groups if len(group.ranked) > 1 and not group.headline.enough]
+    said += [without_tiers(group) for group in ranking.groups if len(group.ranked) > 1 and not group.headline.enough]
     counts = grid.frame.status.value_counts()
     said.append("cells: " + ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in sorted(counts.index)))
     return said
 
 
-def _without_tiers(group: Group) -> str:
+def without_tiers(group: Group) -> str:
     rows, pairs = len(group.ranked), group.headline
     return f"no tiers: to tell {rows} rows apart takes {pairs.needed} datasets, and there are {pairs.datasets}"
 

@@ -29,7 +29,7 @@ function board(group) {
     const [strategy, backbone] = grid.rows[one.r], missing = Number.isNaN(one.suite.mean);
     const share = one.imputed > 0 ? ` (${Math.max(1, Math.round(100 * one.imputed))} % imputed)` : "";
     body.insertRow().append(
-      element("td", one.why ? "–" : String(i + 1), one.why ? 1e9 : i + 1), element("td", strategy + share), ...several ? [element("td", backbone)] : [],
+      element("td", one.why ? "–" : String(i + 1), one.why ? 1e9 : i + 1), Object.assign(element("td", strategy + share), { className: "name" }), ...several ? [element("td", backbone)] : [],
       element("td", points(one.suite.mean), one.suite.mean), element("td", missing ? "–" : within(one.suite.half), one.suite.half),
       element("td", missing ? "–" : within(one.tasks.half), one.tasks.half),
       ...one.budgets.map(at => element("td", both(at), at.mean)), element("td", one.why && `not ranked: ${one.why}`));

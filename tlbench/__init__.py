@@ -15,7 +15,7 @@ from typing import Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "tlbench.api": ("results", "run"),
+    "tlbench.api": ("leaderboard", "results", "run"),
     "tlbench.registry": ("BACKBONES", "DATASETS", "STRATEGIES", "register"),
     "tlbench.space": ("Choice", "Float", "Int"),
     "tlbench.strategies.base": ("State", "Strategy"),

@@ -1,4 +1,4 @@
-"""The same as the commands, from Python: `tlbench.run` and `tlbench.results`."""
+"""The same as the commands, from Python: `tlbench.run`, `tlbench.results` and `tlbench.leaderboard`."""
 
 from __future__ import annotations
 
@@ -41,6 +41,26 @@ def run(  # noqa: PLR0913 - the options of the command
     run_suite(loaded, Path(results), only, Means(workers, device, timeout))
     with Store.open(Path(results) / loaded.name, create=False) as store:
         return store.frame(loaded.cells(parse_only(only, loaded)))
+
+
+def leaderboard(
+    table: str | Path | pd.DataFrame, out: str | Path, *, only: Sequence[str] = (), percent: bool = False
+) -> pd.DataFrame:
+    """Writes the report of your own results into the folder `out` and returns the leaderboard, one row a strategy.
+
+    `table` is a frame, or a .csv, .tsv or .parquet, with the columns strategy, dataset, budget (labels a class), seed
+    and score (higher is better, at most 1, or at most 100 with `percent`), one run a row; `report.foreign` says what
+    else it may have. `only` takes texts such as "budget=8,64". Raises TlbenchError that lists all that is wrong.
+
+    >>> tlbench.leaderboard("results.csv", "board")
+    """
+    import pandas as pd
+
+    from tlbench.report.own import write_own
+
+    given = table if isinstance(table, pd.DataFrame) else Path(table)
+    write_own(given, Path(out), only=only, percent=percent)
+    return pd.read_csv(Path(out) / "leaderboard.csv", keep_default_na=False, na_values=[""])
 
 
 def results(path: str | Path) -> pd.DataFrame:

@@ -25,6 +25,7 @@ NUMBERS = (*RATES, "default_score", "peek_gap", "labels", *METRICS, *COSTS)
 KNOWN = (*REQUIRED, *WORDS, *NUMBERS, "transductive")
 BLANK = frozenset({"", "nan", "na", "n/a", "none", "null", "-", "–"})
 OURS = ("key", "data_fingerprint", "peek_gap")  # a table with these was made by `tlbench.results`: its scores are z
+STEERING = r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]"
 PROBLEMS_SHOWN = 20
 LISTED = 5  # lines named in one problem
 
@@ -49,6 +50,7 @@ def understood(table: pd.DataFrame, *, percent: bool = False) -> Foreign:
     wrong: list[str] = []
     cells = pd.DataFrame({name: _words(table, name) for name in WORDS}, index=table.index)
     cells = cells.assign(**{name: _numbers(table, name, wrong) for name in _number_columns(table)})
+    cells["transductive"] = table.get("transductive", cells.reason).str.lower().isin(["true", "1", "yes"])
     wrong += [*_names(cells), *_whole(cells, table), *_metrics(cells)]
     cells["status"] = _statuses(cells)
     wrong += [*_scores(cells, percent), *_doubles(cells)]
@@ -80,10 +82,10 @@ def _number_columns(table: pd.DataFrame) -> list[str]:
 
 
 def _words(table: pd.DataFrame, name: str) -> pd.Series:
-    """Names on one line each; runs of blanks are one blank."""
+    """Names on one line each: runs of blanks are one blank, and signs that only steer a terminal or a page are none."""
     if name not in table:
         return pd.Series("", index=table.index)
-    return table[name].str.split().str.join(" ")
+    return table[name].str.split().str.join(" ").str.replace(STEERING, "", regex=True).str.strip()
 
 
 def _numbers(table: pd.DataFrame, name: str, wrong: list[str]) -> pd.Series:

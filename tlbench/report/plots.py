@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -27,7 +28,8 @@ class Picture(NamedTuple):
 
 def pictures(analysis: Analysis) -> list[Picture]:
     """Every figure for which there are numbers; the same numbers give the same bytes."""
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # SVG and page have more letters than PNG
         return [_picture(name, figure) for name, figure in _figures(analysis) if figure is not None]
 
 

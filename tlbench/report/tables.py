@@ -11,6 +11,7 @@ import pandas as pd
 from tlbench.report.meta import Meta
 from tlbench.report.numbers import NO_INTERVAL, NONE, amount, half_width, percent, points, signed, with_interval
 from tlbench.report.ranking import Group, Ranking, headline_of
+from tlbench.report.restrictions import hints
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
 from tlbench.types import COSTS
@@ -152,6 +153,7 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
     if len(grid.datasets) < 2:
         said.append(f"{NO_INTERVAL} for new datasets: fewer than 2 datasets")
     said += [without_tiers(group) for group in ranking.groups if len(group.ranked) > 1 and not group.headline.enough]
+    said += hints(ranking) if meta.foreign else []
     counts = grid.frame.status.value_counts()
     said.append("cells: " + ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in sorted(counts.index)))
     return said

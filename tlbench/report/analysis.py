@@ -13,6 +13,7 @@ from tlbench.report.label_questions import Labels, labels
 from tlbench.report.meta import Meta
 from tlbench.report.ranking import Group, Ranking, ranking
 from tlbench.report.scores import Grid, grid
+from tlbench.report.sensitivity import Sensitivity, sensitivity
 from tlbench.report.standings import Standing, standings
 from tlbench.report.stats.resampling import Resamples, resamples
 from tlbench.report.transfer import Transfer, transfer
@@ -70,6 +71,11 @@ class Analysis:
     def standings(self) -> tuple[Standing, ...]:
         """Rank intervals and the like of each group."""
         return standings(self)
+
+    @cached_property
+    def sensitivity(self) -> Sensitivity | None:
+        """Ranks by other choices within the main group."""
+        return sensitivity(self)
 
     @cached_property
     def verdicts(self) -> tuple[Verdicts, ...]:

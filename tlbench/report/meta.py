@@ -27,6 +27,7 @@ class Meta:
     raw_floors: tuple[str, ...] = ("pixels_logistic", "tfidf_logistic")  # learn from the labels and raw inputs alone
     without_pretraining: tuple[str, ...] = ("from_scratch", "majority", "pixels_logistic", "tfidf_logistic")
     provisional: tuple[str, ...] = ("smoke", "lite")  # presets too small for a ranking to stand
+    contaminated: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (backbone, dataset) to what it has seen
 
     @property
     def title(self) -> str:

@@ -92,7 +92,7 @@ def _groups(grid: Grid, areas: np.ndarray) -> Iterator[Group]:
         unranked = tuple((row, why[row]) for row in rows if why[row])
         pairs = compare(areas[list(ranked)])
         by_budget = tuple(compare(grid.z[list(ranked), :, b]) for b in range(len(grid.budgets)))
-        yield Group(title, ranked, _tiers(pairs), unranked, pairs, by_budget)
+        yield Group(title, ranked, tiers(pairs), unranked, pairs, by_budget)
 
 
 def transductive(grid: Grid) -> np.ndarray:
@@ -127,7 +127,7 @@ def _title(grid: Grid, row: int, transductive: bool) -> str:
     return f"transductive (a prediction depends on the other test inputs): {title}" if transductive else title
 
 
-def _tiers(pairs: Pairs) -> tuple[int, ...]:
+def tiers(pairs: Pairs) -> tuple[int, ...]:
     """A tier ends before the first row that its best row is better than; 0: nothing can be said."""
     rows = len(pairs.verdict)
     if not pairs.enough:

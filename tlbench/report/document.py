@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, document_board, document_costs, sensitivity, standings
+from tlbench.report import calibration, document_board, document_costs, document_pairs, sensitivity, standings
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
@@ -29,6 +29,7 @@ PARTS: dict[str, Callable[[Analysis], Any]] = {
     "calibration": calibration.document,
     "costs": document_costs.costs,
     "tuning": document_costs.tuning,
+    "pairs": document_pairs.pairs,
 }
 
 

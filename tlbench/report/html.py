@@ -17,6 +17,7 @@ from tlbench.report import (
     page_costs,
     page_headline,
     page_labels,
+    page_pairs,
     page_selection,
     page_sensitivity,
     page_tables,
@@ -33,6 +34,7 @@ SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "cost": page_costs.section,
     "tuning": page_tuning.section,
     "label_questions": page_labels.section,
+    "pairs": page_pairs.section,
     "transfer": page_transfer.section,
     "sensitivity": page_sensitivity.section,
 }

@@ -113,13 +113,13 @@ def _drawn(sheet: Sheet, *, cmap: object, span: tuple[float, float]) -> Figure:
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, rotation=40)
     for label in axes.get_xticklabels():
         label.set(ha="left", rotation_mode="anchor")
-    _contrast(axes, sheet.values)
+    contrast(axes, sheet.values)
     _holes(axes, sheet)
     _headings(axes, sheet.groups)
     return figure
 
 
-def _contrast(axes: Axes, values: np.ndarray) -> None:
+def contrast(axes: Axes, values: np.ndarray) -> None:
     """Dark or light letters, whichever stands out more: the two are equal at a relative luminance of 0.179 (WCAG 2)."""
     mesh = axes.collections[0]
     mesh.update_scalarmappable()

@@ -17,6 +17,7 @@ from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, panels, to_png, to_svg
 from tlbench.report.plot_sensitivity import ranks_by_variant
 from tlbench.report.plot_standings import performance_profiles, rank_intervals
+from tlbench.report.plot_pairs import critical_differences, pair_matrix
 from tlbench.report.plot_tuning import score_against_trials, tuning_gain
 
 
@@ -51,6 +52,8 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     yield "transfer_gain", gain_map(ranking, analysis.transfer, groups)
     for number, asked in enumerate(analysis.costs):
         yield cost_figure(number), score_against_cost(ranking, asked, look)
+    yield "pair_matrix", pair_matrix(analysis)
+    yield "critical_differences", critical_differences(analysis, look)
     yield "tuning_gain", tuning_gain(analysis, look)
     yield "score_against_trials", score_against_trials(analysis, look)
     yield "reliability", reliability(analysis)

@@ -19,6 +19,7 @@ from tlbench.report.ranking import Group
 from tlbench.report.scores import Grid, area
 from tlbench.report.stats import Interval
 from tlbench.report.stats.pairs import BETTER, EQUIVALENT, NOT_ENOUGH, UNDECIDED, WORSE, beats_interval
+from tlbench.report.stats.ratings import ratings
 from tlbench.report.stats.resampling import resamples
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Verdicts(NamedTuple):
     pairs: tuple[Verdict, ...]
     beats: Interval  # [A, A] tasks, of the probability that the first wins: the headline
     beats_at: tuple[Interval, ...]  # the same at each budget of the grid
+    ratings: Interval  # [A] tasks, Bradley-Terry on Elo's scale: the headline
 
     def of(self, row: int, other: int) -> Verdict:
         """The verdict on two rows of the grid, whichever is ranked first."""
@@ -76,7 +78,10 @@ def verdicts(analysis: Analysis) -> tuple[Verdicts, ...]:
     made = []
     for number, group in enumerate(analysis.ranking.groups):
         headline, *budgets = _beats(analysis, number, group)
-        made.append(Verdicts(group, label, tuple(_pairs(grid, group, cost, label)), headline, tuple(budgets)))
+        areas = grid.area[list(group.ranked)][:, analysis.datasets_of(group)]
+        rated = ratings(areas, analysis.resamples[number].tasks)
+        pairs = tuple(_pairs(grid, group, cost, label))
+        made.append(Verdicts(group, label, pairs, headline, tuple(budgets), rated))
     return tuple(made)
 
 

@@ -46,9 +46,8 @@ def compare(values: np.ndarray, *, equivalence: bool = True) -> Pairs:
     """Every pair of A rows that saw the same datasets and splits. [A, D, S]; NaN where a dataset does not apply.
 
     A verdict, by PROTOCOL section 6: `better` when p after Holm is below 0.05, the tasks interval is above 0 and the
-    first wins at least 60 % of the runs; `equivalent` when the difference is within 1 point with a probability of at
-    least 95 %; `not enough datasets` when Holm could find nothing whatever the scores. Without `equivalence`,
-    which takes most of the time, nothing is called so.
+    first wins at least 60 % of the runs; `equivalent`, where that is asked, when the difference is within 1 point with
+    a probability of at least 95 %; `not enough datasets` when Holm could find nothing whatever the scores.
     """
     rows = len(values)
     values = values[:, ~np.isnan(values).all((0, 2))]
@@ -58,8 +57,8 @@ def compare(values: np.ndarray, *, equivalence: bool = True) -> Pairs:
         return _nothing(rows)
     means = intervals.cell(differences).mean  # [P, D]
     p = wilcoxon(means)
-    sure = equivalence and datasets > 1  # one dataset says nothing of others
-    likely = posterior(means) if sure else np.full((len(p), 3), np.nan)
+    asked = equivalence and datasets > 1  # one dataset says nothing of others
+    likely = posterior(means) if asked else np.full((len(p), 3), np.nan)
     tasks = _signed(intervals.tasks(differences), rows)
     corrected = _filled(holm(p), rows, 1.0)
     within = _filled(likely, rows, (0.0, 1.0, 0.0), likely[:, ::-1])

@@ -19,7 +19,6 @@ from tlbench.report import (
     page_labels,
     page_pairs,
     page_selection,
-    page_sensitivity,
     page_tables,
     page_transfer,
     page_tuning,
@@ -36,7 +35,6 @@ SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "label_questions": page_labels.section,
     "pairs": page_pairs.section,
     "transfer": page_transfer.section,
-    "sensitivity": page_sensitivity.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk
@@ -74,7 +72,7 @@ def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> s
         cards=[meta.cards[name] for name in grid.datasets if name in meta.cards],
         kinds=page_selection.kinds(analysis),
         data={
-            "commands": {verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
+            "commands": None if meta.foreign else {verb: page_cells.command(meta, verb) for verb in ("run", "retry")},
             "grid": page_selection.numbers(analysis),
             "cells": page_cells.packed(grid),
         },

@@ -64,9 +64,9 @@ def holes(grid: Grid, meta: Meta) -> tuple[list[Hole], int]:
 
 
 def again(row: object, meta: Meta) -> str:
-    """The command that runs the cells of one hole; nothing for a skip, which would be skipped again."""
+    """The command that runs the cells of one hole; nothing for a skip, which would be skipped again, or a table."""
     status, strategy, backbone, dataset = (getattr(row, part) for part in ("status", "strategy", "backbone", "dataset"))
-    if status == "skipped":
+    if status == "skipped" or meta.foreign:
         return ""
     verb = "run" if status == NOT_RUN else "retry"
     only = [f"strategy={strategy}", f"backbone={backbone}", f"dataset={dataset}"]

@@ -84,7 +84,9 @@ def grid(frame: pd.DataFrame) -> Grid:
     axes = (rows, pairs), (datasets, frame.dataset), (budgets, frame.budget), (seeds, frame.seed)
     place = tuple(labels.get_indexer(values) for labels, values in axes)
     shape = (len(rows), len(datasets), len(budgets), len(seeds))
-    status = _statuses(frame, place, shape)
+    status, holes = _statuses(frame, place, shape)
+    if holes.any():
+        return grid(_filled(frame, holes, (rows, datasets, budgets, seeds)))
     score = _dense(frame.score.to_numpy(float, na_value=np.nan), place, shape)
     z = np.where(status == STATUSES.index("done"), score, np.nan)
     z = np.where(np.isin(status, _codes(*IMPUTED)), 0.0, z)
@@ -123,8 +125,10 @@ def _trapezoid(x: np.ndarray, present: np.ndarray) -> np.ndarray:
     return weights / gaps.sum()
 
 
-def _statuses(frame: pd.DataFrame, place: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """[R, D, B, S] codes; a cell that the frame lacks is not run, as long as another row has it.
+def _statuses(
+    frame: pd.DataFrame, place: tuple[np.ndarray, ...], shape: tuple[int, ...]
+) -> tuple[np.ndarray, np.ndarray]:
+    """[R, D, B, S] codes, and which of them are holes: a cell that the frame lacks is not run, if another row has it.
 
     It is absent, that is not asked for, when its row lacks the whole dataset, or when nobody ran it: datasets may have
     budgets and seeds of their own.
@@ -134,7 +138,16 @@ def _statuses(frame: pd.DataFrame, place: tuple[np.ndarray, ...], shape: tuple[i
     status = np.where(lacking, STATUSES.index(NOT_RUN), status)
     nobody = (status == STATUSES.index(NOT_RUN)).all(0)
     unasked = lacking & (nobody | lacking.all((2, 3), keepdims=True))
-    return np.where(unasked, STATUSES.index(ABSENT), status).astype(np.int8)
+    return np.where(unasked, STATUSES.index(ABSENT), status).astype(np.int8), lacking & ~unasked
+
+
+def _filled(frame: pd.DataFrame, holes: np.ndarray, labels: tuple[pd.Index, ...]) -> pd.DataFrame:
+    """The frame with a row for each hole, so that every list of cells holds it."""
+    rows, *others = (names[where] for names, where in zip(labels, np.nonzero(holes), strict=True))
+    added = rows.to_frame(index=False, name=CELL[:2]).assign(**dict(zip(CELL[2:], others, strict=True)))
+    if "metric" in frame:
+        added["metric"] = added.dataset.map(frame.groupby("dataset").metric.first())
+    return pd.concat([frame, added.assign(status=NOT_RUN, reason="", key="")], ignore_index=True)
 
 
 def _dense(values: np.ndarray, place: tuple[np.ndarray, ...], shape: tuple[int, ...]) -> np.ndarray:

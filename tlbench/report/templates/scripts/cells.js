@@ -41,11 +41,11 @@ function fill() {
     return row;
   };
   const body = list.querySelector("tbody"), more = list.querySelector(".more"), input = list.querySelector("input");
-  list.querySelector("thead").append(line("th", [...order.map(name => name.replaceAll("_", " ")), "this cell again"]));
+  list.querySelector("thead").append(line("th", [...order.map(name => name.replaceAll("_", " ")), ...(commands ? ["this cell again"] : [])]));
   let matches = [], shown = 0;
   const grow = () => {
     const next = matches.slice(shown, shown + 100);
-    body.append(...next.map(i => line("td", [...order.map(name => read(name, i)), command(i)])));
+    body.append(...next.map(i => line("td", [...order.map(name => read(name, i)), ...(commands ? [command(i)] : [])])));
     shown += next.length;
     more.hidden = shown >= matches.length;
     list.querySelector(".found").textContent = matches.length + " cells, " + shown + " shown";

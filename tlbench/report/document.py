@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, document_board, document_costs, document_pairs, sensitivity, standings
+from tlbench.report import calibration, document_board, document_costs, document_labels, document_pairs, standings
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
@@ -25,11 +25,12 @@ BOARD: dict[str, Callable[[Analysis], Any]] = {
 }
 PARTS: dict[str, Callable[[Analysis], Any]] = {
     "standings": standings.document,
-    "sensitivity": sensitivity.document,
     "calibration": calibration.document,
     "costs": document_costs.costs,
     "tuning": document_costs.tuning,
     "pairs": document_pairs.pairs,
+    "label_questions": document_labels.label_questions,
+    "transfer": document_labels.transfer,
 }
 
 

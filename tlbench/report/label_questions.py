@@ -60,6 +60,15 @@ class Labels:
         kinds = (self.tasks, "tasks"), (self.suite, "suite")
         return next((kind for kind in kinds if not np.isnan(kind[0].crossed).all()), (self.tasks, ""))
 
+    @property
+    def counted_in(self) -> str:
+        """The strategy whose labels all others are counted in, in words."""
+        names = {self.grid.rows[self.rows[j]] for j in self.references}
+        if len(names) == 1:
+            return " · ".join(next(iter(names))) if len({b for _, b in self.grid.rows}) > 1 else next(iter(names))[0]
+        strategies = {strategy for strategy, _ in names}
+        return f"{strategies.pop()} on the same network" if len(strategies) == 1 else "the reference"
+
 
 def unasked(analysis: Analysis) -> str:
     """Why no question about labels can be asked of these results; empty where it can."""

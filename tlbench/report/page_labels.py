@@ -40,7 +40,7 @@ def section(analysis: Analysis) -> dict[str, Any]:
         "covers": asked.said[1],
         "few": len(asked.datasets) < len(asked.grid.datasets) and [asked.grid.datasets[d] for d in asked.datasets],
         "range": f"{asked.budgets[0]} to {asked.budgets[-1]}",
-        "reference": names[asked.references[0]],
+        "reference": asked.counted_in,
         "advice": [_advice(asked, step, names) for step in asked.steps],
         "times": _times(asked),
         "crossed": sum(asked.said[0].ahead.labels[pair] > 0 for pair in pairs),

@@ -69,7 +69,7 @@ class Costs(NamedTuple):
     cost: np.ndarray  # [R]
     rows: tuple[int, ...]  # rows of the main group whose cost is known, best first
     front: np.ndarray  # [R] is it on the front?
-    chance: np.ndarray  # [R] share of resampled datasets in which it is; NaN below ENOUGH_DATASETS
+    chance: np.ndarray  # [R] share of the resamples of the datasets in which it is; NaN with one dataset
     cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH_DATASETS
 
 
@@ -78,8 +78,11 @@ def costs(analysis: Analysis) -> tuple[Costs, ...]:
     main = analysis.main
     if main is None:
         return ()
+    datasets, ranked = analysis.datasets_of(main), list(main.ranked)
+    draws = np.full((len(analysis.resamples[0].tasks), len(analysis.grid.rows)), np.nan)
+    draws[:, ranked] = means(analysis.resamples[0].tasks, analysis.grid.area[ranked][:, datasets])
     asked = ((column, medians(analysis.grid, column)) for column in kinds(analysis.grid.frame))
-    return tuple(_costs(analysis, column, cost) for column, cost in asked if _differs(cost[list(main.ranked)]))
+    return tuple(_costs(analysis, column, cost, draws) for column, cost in asked if _differs(cost[ranked]))
 
 
 def kinds(frame: pd.DataFrame) -> list[str]:
@@ -101,22 +104,26 @@ def repeatable(column: str) -> bool:
     return not MEASURED & set(column.lower().split("_"))
 
 
+def enough_datasets(analysis: Analysis) -> bool:
+    """Are there enough to say which rows are nearly as good as the best?"""
+    return analysis.main is not None and len(analysis.datasets_of(analysis.main)) >= ENOUGH_DATASETS
+
+
 def _differs(cost: np.ndarray) -> bool:
     known = cost[~np.isnan(cost)]
     return len(known) > 0 and (len(known) == 1 or bool(known.max() > ALIKE * known.min()))
 
 
-def _costs(analysis: Analysis, column: str, cost: np.ndarray) -> Costs:
+def _costs(analysis: Analysis, column: str, cost: np.ndarray, draws: np.ndarray) -> Costs:
+    """`draws` [n, R]: headlines of resampled datasets."""
     grid, main = analysis.grid, analysis.main
     assert main is not None
     rows = [row for row in main.ranked if not np.isnan(cost[row])]
-    datasets = analysis.datasets_of(main)
-    area = grid.area[rows][:, datasets]
     front, chance = np.zeros(len(grid.rows), bool), np.full(len(grid.rows), np.nan)
     front[rows] = on_front(cost[rows], analysis.ranking.suite.mean[rows])
-    if len(datasets) >= ENOUGH_DATASETS:
-        chance[rows] = on_front(cost[rows], means(analysis.resamples[0].tasks, area)).mean(0)
-    cheapest = tuple(_cheapest(analysis, column)) if len(datasets) >= ENOUGH_DATASETS else ()
+    if not np.isnan(draws[:, rows]).any():
+        chance[rows] = on_front(cost[rows], draws[:, rows]).mean(0)
+    cheapest = tuple(_cheapest(analysis, column)) if enough_datasets(analysis) else ()
     label = LABELS.get(column, column.removeprefix(FOREIGN).replace("_", " "))
     return Costs(column, label, repeatable(column), cost, tuple(rows), front, chance, cheapest)
 

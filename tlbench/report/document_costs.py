@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from tlbench.report.analysis import Analysis
 from tlbench.report.cost_questions import Cheapest, Costs
 from tlbench.report.document_board import spelled
 from tlbench.report.scores import Grid
+from tlbench.report.stats import Interval
 from tlbench.report.tables import edge_share
 
 
@@ -17,24 +20,30 @@ def costs(analysis: Analysis) -> list[dict[str, Any]]:
 
 
 def tuning(analysis: Analysis) -> list[dict[str, Any]]:
-    """One entry for each row, in the leaderboard's order. Curves have one value for each number of trials from 1 on."""
-    found, edge = analysis.tuning, edge_share(analysis.grid)
-    return [
-        {
-            **_named(analysis.grid, row),
-            "default": spelled(found.default, "suite", row),
-            "gain": [spelled(found.suite, "suite", row), spelled(found.tasks, "tasks", row)],
-            "peek_gap": spelled(found.peek, "suite", row),
-            "trials": found.trials[row],
-            "scored_on_test": found.refitted[row],
-            "on_the_edge": {"hyperparameter": edge.value.iloc[row], "share": edge.share.iloc[row]},
-            "expected_validation": spelled(found.curves.validation, "suite", row),
-            "expected_test": spelled(found.curves.test, "suite", row),
-            "trials_within_1_point": found.curves.enough[row],
-            "why_no_curve": found.curves.why[row],
-        }
-        for row in analysis.ranking.order
+    """One entry for each row, in the leaderboard's order. A curve has one value for each number of trials from 1 on."""
+    edge = edge_share(analysis.grid)
+    return [_tuning(analysis, row, edge.iloc[row]) for row in analysis.ranking.order]
+
+
+def _tuning(analysis: Analysis, row: int, edge: pd.Series) -> dict[str, Any]:
+    found = analysis.tuning
+    curves = [
+        Interval(*(bound[row, : max(1, found.trials[row])] for bound in side))  # the row's own, whatever others had
+        for side in (found.curves.validation, found.curves.test)
     ]
+    return {
+        **_named(analysis.grid, row),
+        "default": spelled(found.default, "suite", row),
+        "gain": [spelled(found.suite, "suite", row), spelled(found.tasks, "tasks", row)],
+        "peek_gap": spelled(found.peek, "suite", row),
+        "trials": found.trials[row],
+        "scored_on_test": found.refitted[row],
+        "on_the_edge": {"hyperparameter": edge["value"], "share": edge["share"]},
+        "expected_validation": spelled(curves[0], "suite"),
+        "expected_test": spelled(curves[1], "suite"),
+        "trials_within_1_point": found.curves.enough[row],
+        "why_no_curve": found.curves.why[row],
+    }
 
 
 def _costs(grid: Grid, asked: Costs) -> dict[str, Any]:

@@ -5,13 +5,14 @@ What differs between two machines stands here and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.cost_questions import Cheapest, Costs
+from tlbench.report.cost_questions import Cheapest, Costs, enough_datasets
 from tlbench.report.numbers import NONE, amount, percent, points, seconds, with_interval
 from tlbench.report.page_tables import Field, Table
 from tlbench.report.plot_cost import WORTH_SAYING, cost_figure
@@ -52,13 +53,14 @@ class Bill(NamedTuple):
     """The section on costs: the first kind is shown, the others may be opened."""
 
     prices: list[Price]
-    enough: bool  # are there enough datasets to say how sure a front is, and who is as good?
-    measured: Table
+    enough: bool  # are there enough datasets to say who is nearly as good as the best?
+    measured: Table | None
 
 
 def section(analysis: Analysis) -> Bill:
     prices = [_price(analysis, asked, cost_figure(number)) for number, asked in enumerate(analysis.costs)]
-    return Bill(prices, all(asked.cheapest for asked in analysis.costs), costs(analysis.ranking))
+    told = any(name in analysis.grid.frame and analysis.grid.frame[name].notna().any() for name in COSTS)
+    return Bill(prices, enough_datasets(analysis), costs(analysis.ranking) if told else None)
 
 
 def costs(ranking: Ranking) -> Table:
@@ -105,21 +107,33 @@ def _price(analysis: Analysis, asked: Costs, figure: str) -> Price:
         for row in (*front, *near)
     ]
     table = Table(["strategy", "backbone", "score", asked.label, "on the front", "in resampled datasets"], rows)
-    said = [_sentence(grid, each) for each in asked.cheapest]
-    return Price(asked.label, figure, asked.repeatable, said, table)
+    return Price(asked.label, figure, asked.repeatable, _sentences(grid, asked.cheapest), table)
 
 
-def _sentence(grid: Grid, found: Cheapest) -> tuple[str, str, str]:
-    """Such as ("at 5 labels a class", "linear_probe", "1/60 of what the best, lora, costs; 0.4 points behind it")."""
-    where = "over all budgets" if found.budget is None else f"at {found.budget} labels a class"
+def _sentences(grid: Grid, found: Sequence[Cheapest]) -> list[tuple[str, str, str]]:
+    """One for each answer, with all the places where it holds."""
+    places: dict[tuple[str, str], list[Cheapest]] = {}
+    for each in found:
+        places.setdefault(_compared(grid, each), []).append(each)
+    return [(_where([each.budget for each in alike]), *said) for said, alike in places.items()]
+
+
+def _where(budgets: Sequence[int | None]) -> str:
+    """Such as "over all budgets, and at 2, 5 labels a class"; None is all of them."""
+    at = [str(budget) for budget in budgets if budget is not None]
+    single = f"at {', '.join(at)} labels a class" if at else ""
+    return ", and ".join(part for part in ("over all budgets" if None in budgets else "", single) if part)
+
+
+def _compared(grid: Grid, found: Cheapest) -> tuple[str, str]:
+    """Such as ("linear_probe", "1/60 of what the best, lora, costs; 0.4 points behind it")."""
     best, row = name_of(grid, found.best), name_of(grid, found.row)
     if found.row == found.best:
-        return where, row, "the best itself; nothing cheaper comes within one standard error"
-    behind = f"{points(found.behind)} points behind it"
-    return where, row, f"{_ratio(*found.costs)} the best, {best}, costs; {behind}"
+        return row, "the best itself; nothing cheaper comes within one standard error"
+    return row, f"{ratio(*found.costs)} the best, {best}, costs; {points(found.behind)} points behind it"
 
 
-def _ratio(best: float, cheapest: float) -> str:
+def ratio(best: float, cheapest: float) -> str:
     """What the cheapest costs, in parts of what the best costs."""
     if np.isnan(best):
         return f"{amount(cheapest)}; it is not known what"

@@ -68,7 +68,7 @@ def _reading(ranking: Ranking, asked: Costs) -> str:
     bars = "bars: 95 % suite interval" if len(ranking.grid.seeds) > 1 else "one split seed: no interval"
     line = f"{bars}; filled and dashed: nothing as cheap is as good"
     known = not np.isnan(asked.chance[list(asked.rows)]).any()
-    sure = "percentage: how often so in resampled datasets" if known else "not enough datasets to say how surely"
+    sure = "percentage: how often so when the datasets are drawn anew" if known else "one dataset: no saying how surely"
     return f"{line}\n{sure}"
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from tlbench.report.analysis import Analysis
@@ -27,7 +28,7 @@ def score_against_trials(analysis: Analysis, looks: dict[int, Look]) -> Figure |
     if any(not np.isnan(curves.test.mean[row, 0]) for row in rows):
         panels["on the test set, which the search does not see"] = curves.test
     figure = Figure(figsize=(1.2 + 3.6 * len(panels), 4.6), layout="constrained")
-    for axes, (title, scores) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
+    for axes, (title, scores) in zip(_panels(figure, len(panels)), panels.items(), strict=True):
         for row in rows:
             _curve(axes, scores.at(row), int(trials[row]), looks[row])
         axes.set_title(title, loc="left", color=SOFT, fontsize=TITLE_POINTS)
@@ -50,7 +51,8 @@ def tuning_gain(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     if not rows:
         return None
     names = [name_of(grid, row) for row in rows]
-    figure = Figure(figsize=(4.6 + 0.075 * max(map(len, names)), 1.3 + ROW_INCHES * len(rows)), layout="constrained")
+    figure = Figure(figsize=(4.7 + 0.075 * max(map(len, names)), 1.3 + ROW_INCHES * len(rows)))
+    figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 0.98, 1)))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         _dumbbell(axes, place, found.suite.at(row), float(found.peek.mean[row]), looks[row])
@@ -77,6 +79,14 @@ def tuned(analysis: Analysis) -> list[int]:
     return [row for row in drawn(analysis.ranking) if found.trials[row] > 1 or (not found.trials[row] and changed[row])]
 
 
+def _panels(figure: Figure, count: int) -> list[Axes]:
+    """Side by side on one scale, so that what the folds promise can be held against what the test set gives."""
+    found: list[Axes] = list(figure.subplots(1, count, sharey=True, squeeze=False)[0])
+    for axes in found:
+        axes.tick_params(labelleft=True)
+    return found
+
+
 def _curve(axes: Axes, scores: Interval, trials: int, look: Look) -> None:
     x, y = np.arange(1, trials + 1), Interval(*(100 * bound[:trials] for bound in scores))
     axes.plot(
@@ -89,7 +99,7 @@ def _curve(axes: Axes, scores: Interval, trials: int, look: Look) -> None:
 
 def _dumbbell(axes: Axes, place: int, gain: Interval, peek: float, look: Look) -> None:
     mean, half = 100 * float(gain.mean), float(np.nan_to_num(100 * gain.half))
-    axes.plot([0, mean], [place, place], color=look.color, linewidth=1.6, zorder=2)
+    axes.plot([0, mean], [place, place], color=look.color, linewidth=5, alpha=0.3, solid_capstyle="butt", zorder=2)
     if not np.isnan(peek):
         axes.plot([mean, mean + 100 * peek], [place, place], color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
         axes.plot(mean + 100 * peek, place, "o", color=SOFT, markerfacecolor=PAPER, markersize=5, zorder=3)

@@ -27,7 +27,7 @@ class Expected(NamedTuple):
 class _Cell(NamedTuple):
     """The trials of one cell, best first."""
 
-    default: int  # place of the default
+    default: int | None  # its place; None where it is not told
     validation: list[float]
     test: list[float]
     refitted: int
@@ -72,7 +72,7 @@ def _cell(trials: Sequence[Mapping[str, Any]], scores: Mapping[str, float], scor
     on_test = [score] if len(ordered) == 1 else [scores.get(str(number), np.nan) for number in numbers]
     refitted = sum(trial["state"] == "complete" or trial["number"] == 0 for trial in ordered)
     steps = {trial["steps"] for trial in ordered if trial["value"] is not None}
-    return _Cell(numbers.index(0) if 0 in numbers else 0, values, on_test, refitted, len(steps) <= 1)
+    return _Cell(numbers.index(0) if 0 in numbers else None, values, on_test, refitted, len(steps) <= 1)
 
 
 def _rank(trial: Mapping[str, Any]) -> tuple[float, ...]:
@@ -89,10 +89,10 @@ def _z(value: float | None, floor: float | None, *, failed: bool) -> float:
     return (value - floor) / (1 - floor)
 
 
-def _curves(cells: Sequence[tuple[int, list[float]]], most: int) -> np.ndarray:
+def _curves(cells: Sequence[tuple[int | None, list[float]]], most: int) -> np.ndarray:
     """[cells, most] from each cell's place of the default and its trials' values, best first."""
     made = np.full((len(cells), most), np.nan)
-    shapes: dict[tuple[int, int], list[int]] = {}
+    shapes: dict[tuple[int, int | None], list[int]] = {}
     for i, (default, values) in enumerate(cells):
         shapes.setdefault((len(values), default), []).append(i)
     for (size, default), places in shapes.items():

@@ -81,7 +81,7 @@ def _curves(grid: Grid, found: Expected, sampler: str) -> Curves:
         (np.isnan(test.mean[:, -1]), ALONE),
     ]
     why = np.select([where for where, _ in reasons], [reason for _, reason in reasons], "")
-    return Curves(validation, test, _enough(test.mean), tuple(map(str, why)))
+    return Curves(validation, test, enough(test.mean), tuple(map(str, why)))
 
 
 def _area(grid: Grid, values: np.ndarray, of: np.ndarray | None = None) -> np.ndarray:
@@ -96,7 +96,7 @@ def _expected(grid: Grid, values: np.ndarray, of: np.ndarray) -> Interval:
     return stats.suite(np.stack(areas, 1))
 
 
-def _enough(mean: np.ndarray) -> np.ndarray:
+def enough(mean: np.ndarray) -> np.ndarray:
     """[R, K] -> [R]: the number of trials after the last that is not NEAR the end."""
     far = np.abs(mean - mean[:, -1:]) > NEAR
     last = np.where(far.any(1), far.shape[1] - np.argmax(far[:, ::-1], axis=1), 0)

@@ -24,7 +24,7 @@ def chances(trials: int, fixed: int | None = None) -> np.ndarray:
         return wins
     found = np.zeros((trials, trials))
     found[:, :fixed] = wins[:, :fixed]
-    found[:, fixed] = 1 - wins[:, :fixed].sum(-1)
+    found[:, [fixed]] = np.exp(_log_choose(n - fixed, drawn) - _log_choose(n, drawn))  # all others are worse
     return found
 
 

@@ -1,4 +1,5 @@
 // A tap on a heading sorts its table.
+const FIRST_IS_BEST = new Set(["tier", "rank", "rank 95 %"]);
 for (const table of document.querySelectorAll("table.sortable")) sortable(table);
 
 function sortable(table) {
@@ -8,7 +9,7 @@ function sortable(table) {
     if (!head) return;
     const i = head.cellIndex, body = table.tBodies[0], rows = [...body.rows];
     const numeric = rows.some(row => row.cells[i].dataset.v !== undefined);
-    const up = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "descending" : !numeric || i === 0;
+    const up = head.getAttribute("aria-sort") ? head.getAttribute("aria-sort") === "descending" : !numeric || FIRST_IS_BEST.has(head.textContent);
     rows.sort((a, b) => {
       const x = value(a, i), y = value(b, i);
       if (typeof x !== typeof y) return typeof x === "number" ? -1 : 1;

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from tlbench.report import calibration, document_board, document_costs, document_labels, document_pairs, standings
+from tlbench.report import (
+    calibration,
+    document_board,
+    document_costs,
+    document_labels,
+    document_pairs,
+    sensitivity,
+    standings,
+)
 from tlbench.report.analysis import Analysis
 from tlbench.types import PROTOCOL
 
@@ -25,6 +33,7 @@ BOARD: dict[str, Callable[[Analysis], Any]] = {
 }
 PARTS: dict[str, Callable[[Analysis], Any]] = {
     "standings": standings.document,
+    "sensitivity": sensitivity.document,
     "calibration": calibration.document,
     "costs": document_costs.costs,
     "tuning": document_costs.tuning,

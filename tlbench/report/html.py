@@ -19,6 +19,7 @@ from tlbench.report import (
     page_labels,
     page_pairs,
     page_selection,
+    page_sensitivity,
     page_tables,
     page_transfer,
     page_tuning,
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Analysis], Any]] = {
     "label_questions": page_labels.section,
     "pairs": page_pairs.section,
     "transfer": page_transfer.section,
+    "sensitivity": page_sensitivity.section,
 }
 TEMPLATES = Path(__file__).parent / "templates"
 SMALLEST, LARGEST = 1.2, 1.75  # pixels that a point of a figure may take: legible on a phone, not huge on a desk

@@ -16,8 +16,9 @@ from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, panels, to_png, to_svg
 from tlbench.report.plot_labels import crossovers, label_equivalence
-from tlbench.report.plot_standings import performance_profiles, rank_intervals
 from tlbench.report.plot_pairs import critical_differences, pair_matrix
+from tlbench.report.plot_sensitivity import ranks_by_variant
+from tlbench.report.plot_standings import performance_profiles, rank_intervals
 from tlbench.report.plot_tuning import score_against_trials, tuning_gain
 
 
@@ -59,5 +60,6 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     yield "reliability", reliability(analysis)
     yield "rank_intervals", rank_intervals(analysis, look)
     yield "performance_profiles", performance_profiles(analysis, look)
+    yield "ranks_by_variant", ranks_by_variant(analysis, look)
     yield "label_equivalence", label_equivalence(analysis, look)
     yield "crossovers", crossovers(analysis, look)

@@ -14,12 +14,13 @@ from matplotlib.lines import Line2D
 from scipy.optimize import isotonic_regression
 
 from tlbench.report import stats
-from tlbench.report.plot_ink import INK, PANEL, SOFT, Look, backbone_of, belongs, budget_axis, name_of
+from tlbench.report.plot_ink import INK, PANEL, SOFT, Look, backbone_of, belongs, budget_axis, name_of, short
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import Grid
 
 COLUMNS = 4  # panels side by side
 LABEL_POINTS = 7.5
+PANEL_LETTERS = 30  # above one panel
 LEADER = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 1, "shrinkB": 6, "relpos": (0, 0.5)}
 
 
@@ -65,8 +66,11 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
         axes.set_gid(f"{PANEL}{d}")
         _panel(axes, grid, stats.Interval(*(100 * bound[:, d] for bound in cells)), looks)
         budget_axis(axes, grid.budgets)
-        axes.set_title(grid.datasets[d], loc="left", fontsize=8.5, color=INK)
-        axes.set_title(groups.get(grid.datasets[d], ""), loc="right", fontsize=6.5, color=SOFT)
+        name = short(grid.datasets[d], PANEL_LETTERS)
+        axes.set_title(name, loc="left", fontsize=8.5, color=INK)
+        room = PANEL_LETTERS - len(name)
+        heading = groups.get(grid.datasets[d], "")
+        axes.set_title(heading if len(heading) <= room else "", loc="right", fontsize=6.5, color=SOFT)
     panels[0].set_xlim(*_reach(grid.budgets))
     panels[0].set_ylim(*_span(100 * cells.mean))
     for axes in panels[len(order) :]:

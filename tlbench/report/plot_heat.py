@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tlbench.report.numbers import points, signed
-from tlbench.report.plot_ink import INK, SOFT, name_of
+from tlbench.report.plot_ink import INK, SOFT, name_of, short
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import ABSENT, IMPUTED, NOT_RUN, STATUSES
 from tlbench.report.stats import Interval
 from tlbench.report.transfer import HELPS, HURTS, UNKNOWN, Transfer, verdict
 
 CELL_INCHES = 0.58, 0.25  # width and height of one field
+COLUMN = 30  # letters of a name above or below the map
 EDGE_INCHES = 2.3, 1.5  # room for the names at the left and the top
 DARK, LIGHT = "#101010", "#fefefe"  # letters on colours, which are the same on light and dark paper
 HOLLOW = "#eceef0"
@@ -43,9 +44,8 @@ def score_map(ranking: Ranking, groups: dict[str, str]) -> Figure:
     texts = [
         [points(means[i, 0]), *(_field(ranking, row, d) for d in order)] for i, row in enumerate(rows)
     ]  # fmt: skip
-    names = [grid.datasets[d] for d in order]
-    headings = ["", *(groups.get(name, "") for name in names)]
-    sheet = Sheet(100 * means, texts, [name_of(grid, row) for row in rows], ["all", *names], headings)
+    names, headings = _columns([grid.datasets[d] for d in order], groups)
+    sheet = Sheet(100 * means, texts, [name_of(grid, row) for row in rows], names, headings)
     low = min(0.0, float(np.nanmin(sheet.values, initial=0.0)))
     return _drawn(sheet, cmap=sns.color_palette("YlGnBu", as_cmap=True), span=(low, 100.0))
 
@@ -61,18 +61,23 @@ def gain_map(ranking: Ranking, transfer: Transfer, groups: dict[str, str]) -> Fi
     texts = [
         [gain_text(transfer.tasks, t), *(gain_text(transfer.datasets, t, d) for d in order)] for t in places
     ]  # fmt: skip
-    names = [grid.datasets[d] for d in order]
-    headings = ["", *(groups.get(name, "") for name in names)]
+    names, headings = _columns([grid.datasets[d] for d in order], groups)
     rows = [name_of(grid, transfer.rows[t]) for t in places]
     reach = float(np.nanmax(np.abs(means), initial=0.01)) * 100
     return _drawn(
-        Sheet(100 * means, texts, rows, ["all", *names], headings), cmap=sns.color_palette("PuOr", as_cmap=True),
+        Sheet(100 * means, texts, rows, names, headings), cmap=sns.color_palette("PuOr", as_cmap=True),
         span=(-reach, reach),
     )  # fmt: skip
 
 
 def columns_by_group(datasets: Sequence[str], groups: dict[str, str]) -> list[int]:
     return sorted(range(len(datasets)), key=lambda d: (groups.get(datasets[d], ""), datasets[d]))
+
+
+def _columns(datasets: Sequence[str], groups: dict[str, str]) -> tuple[list[str], list[str]]:
+    """The names above the map and the headings below it; the first column is the mean of all."""
+    headings = [short(groups.get(name, ""), COLUMN) for name in datasets]
+    return ["all", *(short(name, COLUMN) for name in datasets)], ["", *headings]
 
 
 def gain_text(interval: Interval, *index: int) -> str:
@@ -99,7 +104,8 @@ def _field(ranking: Ranking, row: int, d: int) -> str:
 
 def _drawn(sheet: Sheet, *, cmap: object, span: tuple[float, float]) -> Figure:
     height, width = sheet.values.shape
-    size = width * CELL_INCHES[0] + EDGE_INCHES[0], height * CELL_INCHES[1] + EDGE_INCHES[1]
+    left = max(EDGE_INCHES[0], 0.2 + 0.065 * max(map(len, sheet.rows), default=0))
+    size = width * CELL_INCHES[0] + left, height * CELL_INCHES[1] + EDGE_INCHES[1]
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     sns.heatmap(

@@ -23,6 +23,7 @@ from tlbench.report.scores import Grid
 PANEL = "panel-"  # starts the name of axes that show one dataset: its place in the grid follows
 INK, SOFT, GRID, PAPER = "#1a1c1e", "#74797e", "#dcdfe3", "#ffffff"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+LONGEST = 72  # letters of a name
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1.2), (6, 1.5, 1, 1.5))  # by backbone
 STYLE = {
@@ -79,7 +80,12 @@ def name_of(grid: Grid, row: int) -> str:
     """A row's name in a figure; the backbone only where there are several."""
     strategy, backbone = grid.rows[row]
     several = len({b for _, b in grid.rows}) > 1
-    return f"{strategy} · {backbone}" if several else strategy
+    return short(f"{strategy} · {backbone}" if several else strategy)
+
+
+def short(name: str, limit: int = LONGEST) -> str:
+    """A name that has room in a figure: a longer one keeps its start and its end."""
+    return name if len(name) <= limit else f"{name[: limit - 13]}…{name[-12:]}"
 
 
 def budget_axis(axes: Axes, budgets: tuple[int, ...]) -> None:

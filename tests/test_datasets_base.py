@@ -122,6 +122,12 @@ def test_a_planted_copy_of_a_test_image_leaves_the_pool(change: object) -> None:
     assert len(kept.pool_x) == len(kept.pool_y) == 19
 
 
+def test_a_copy_is_found_among_test_images_that_look_alike() -> None:
+    """Flat pictures have one hash; which of them the copy is compared with last must not matter."""
+    test = np.stack([np.full((32, 32, 3), level, np.uint8) for level in (40, 120, 200)])
+    assert duplicates.copies(test + np.uint8(1), test).tolist() == [True, True, True]
+
+
 def test_different_pictures_of_one_making_are_no_copies() -> None:
     assert not duplicates.copies(images(300), images(300, seed=1)).any()
 

@@ -73,7 +73,8 @@ def _near(pool: Looks, test: Looks) -> np.ndarray:
         test_rows, pool_rows = np.nonzero(distance <= HASH_BITS)
         for at in range(0, len(pool_rows), PAIRS_AT_ONCE):
             rows = pool_rows[at : at + PAIRS_AT_ONCE]
-            near[rows] |= _alike(pool.thumbnails[rows], test.thumbnails[start + test_rows[at : at + PAIRS_AT_ONCE]])
+            alike = _alike(pool.thumbnails[rows], test.thumbnails[start + test_rows[at : at + PAIRS_AT_ONCE]])
+            near[rows[alike]] = True  # a row may stand there several times
     return near
 
 

@@ -20,7 +20,7 @@ from tlbench.report.scores import Grid
 
 COLUMNS = 4  # panels side by side
 LABEL_POINTS = 7.5
-PANEL_LETTERS = 30  # above one panel
+PANEL_LETTERS = 28  # above one panel
 LEADER = {"arrowstyle": "-", "lw": 0.5, "shrinkA": 1, "shrinkB": 6, "relpos": (0, 0.5)}
 
 

@@ -23,7 +23,7 @@ from tlbench.report.scores import Grid
 PANEL = "panel-"  # starts the name of axes that show one dataset: its place in the grid follows
 INK, SOFT, GRID, PAPER = "#1a1c1e", "#74797e", "#dcdfe3", "#ffffff"
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-LONGEST = 72  # letters of a name
+LONGEST = 48  # letters of a name
 MARKERS = ("o", "s", "^", "D", "v", "P")
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1.2), (6, 1.5, 1, 1.5))  # by backbone
 STYLE = {
@@ -94,12 +94,12 @@ def budget_axis(axes: Axes, budgets: tuple[int, ...]) -> None:
     axes.minorticks_off()
 
 
-def belongs(artist: Artist, **places: int) -> None:
+def belongs(artist: Artist, *, veil: bool = False, **places: int) -> None:
     """Marks what is drawn for one `dataset` or one `backbone`, so that the page can fade what a reader leaves out.
 
-    Places are those of the grid's datasets, and of the backbones in alphabetical order.
+    Places are those of the grid's datasets, and of the backbones in alphabetical order. A `veil` appears instead.
     """
-    artist.set_gid(" ".join(f"of-{kind}-{place}" for kind, place in places.items()))
+    artist.set_gid(" ".join([*(f"of-{kind}-{place}" for kind, place in places.items()), *(["veil"] if veil else [])]))
 
 
 def backbone_of(grid: Grid, row: int) -> int:

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.plot_ink import SOFT, Look, name_of
+from tlbench.report.plot_ink import SOFT, Look, name_of, short
 from tlbench.report.sensitivity import Sensitivity
 
 LABEL_POINTS = 7.5
@@ -35,7 +35,7 @@ def ranks_by_variant(analysis: Analysis, looks: dict[int, Look]) -> Figure | Non
     axes.set_yticks(found.headline.rank, [name_of(analysis.grid, row) for row in rows], fontsize=LABEL_POINTS)
     axes.set(ylim=(len(rows) + 0.6, 0.4), xlim=(-0.4, len(variants) - 0.6))
     axes.grid(False)
-    _columns(axes, found, [variant.name for variant in variants])
+    _columns(axes, found, [short(variant.name, 30) for variant in variants])
     return figure
 
 

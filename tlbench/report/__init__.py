@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -19,11 +22,20 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     The same cells give the same bytes, in whatever order they come. `frame` is one row a cell, as `Store.frame(cells)`
     makes it. Raises TlbenchError for a frame that is not one suite's results.
     """
-    analysis = Analysis(frame, meta)
+    with _without_a_look_at_old_objects():
+        files = _files(Analysis(frame, meta))
+    (out / "figures").mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (out / name).write_bytes(content)
+    return [out / name for name in files]
+
+
+def _files(analysis: Analysis) -> dict[str, bytes]:
+    """Every file's name and content."""
     table = tables.leaderboard(analysis.ranking)
     drawn = plots.pictures(analysis)
     texts = {
-        "leaderboard.md": tables.to_markdown(table, analysis.ranking, meta),
+        "leaderboard.md": tables.to_markdown(table, analysis.ranking, analysis.meta),
         "leaderboard.csv": tables.to_csv(table),
         "leaderboard.json": document.to_json(analysis),
         "costs.csv": tables.costs_csv(analysis.grid),
@@ -32,7 +44,14 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     files = {name: text.encode() for name, text in texts.items()}
     files |= {f"figures/{picture.name}.svg": picture.svg for picture in drawn}
     files |= {f"figures/{picture.name}.png": picture.png for picture in drawn}
-    (out / "figures").mkdir(parents=True, exist_ok=True)
-    for name, content in files.items():
-        (out / name).write_bytes(content)
-    return [out / name for name in files]
+    return files
+
+
+@contextmanager
+def _without_a_look_at_old_objects() -> Iterator[None]:
+    """statsmodels collects garbage at every correction, and a large frame would be searched for it each time."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()

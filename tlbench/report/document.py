@@ -44,11 +44,15 @@ PARTS: dict[str, Callable[[Analysis], Any]] = {
 
 
 def to_json(analysis: Analysis) -> str:
-    """The same analysis gives the same text; no second, date, host or path is in it, and what is unknown is null."""
+    """The same analysis gives the same text; no second, date, host or path is in it, and what is unknown is null.
+
+    A part, or each entry of a part that is a list, stands on a line of its own, so that two versions can be compared.
+    """
     meta = analysis.meta
     head = {"schema": SCHEMA, "protocol": PROTOCOL, "suite": meta.name, "preset": meta.preset}
     parts = {name: make(analysis) for name, make in {**BOARD, **PARTS}.items()}
-    return json.dumps(plain({**head, **parts}), indent=1, sort_keys=False, ensure_ascii=False) + "\n"
+    lines = [f"{_line(name)}: {_lines(part)}" for name, part in plain({**head, **parts}).items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
 
 
 def plain(value: Any) -> Any:
@@ -62,5 +66,15 @@ def plain(value: Any) -> Any:
     if isinstance(value, np.generic):
         return plain(value.item())
     if isinstance(value, float):
-        return float(f"{value:.9g}") if np.isfinite(value) else None
+        return float(f"{value:.9g}") + 0.0 if np.isfinite(value) else None  # never -0.0
     return value
+
+
+def _lines(part: Any) -> str:
+    if not isinstance(part, list) or not part:
+        return _line(part)
+    return "[\n" + ",\n".join(f" {_line(item)}" for item in part) + "\n]"
+
+
+def _line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -228,6 +228,13 @@ def test_the_page_says_whom_tuning_helped_and_whom_it_hurt(whole: pd.DataFrame) 
     assert section.untuned == ["nearest_mean"]
 
 
+def test_a_row_that_is_ranked_apart_is_told_of_too(whole: pd.DataFrame) -> None:
+    frame = whole.assign(transductive=whole.strategy.eq("lora"))
+    section = page_tuning.section(analysed(frame))
+    assert section and "lora" in {row[0].text for row in section.table.rows}
+    assert section.untuned == ["nearest_mean"]
+
+
 def test_one_dataset_does_not_say_whether_tuning_helps(whole: pd.DataFrame) -> None:
     section = page_tuning.section(analysed(whole[whole.dataset.eq("digits")]))
     assert section and [words for words, _ in section.sentences] == [page_tuning.SAID["no interval"]]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from tlbench.report.analysis import Analysis
 from tlbench.report.numbers import NONE, half_width, percent, points, signed
 from tlbench.report.page_tables import Field, Table
 from tlbench.report.plot_ink import name_of
-from tlbench.report.plot_tuning import tuned
 from tlbench.report.stats import Interval
 from tlbench.report.tables import EDGE_LIMIT, edge_share
 from tlbench.report.transfer import HELPS, HURTS, UNDECIDED, UNKNOWN, verdict
@@ -31,14 +31,13 @@ class Tuned(NamedTuple):
     untuned: list[str]  # rows that have nothing to tune
     no_curve: list[tuple[str, list[str]]]  # why, and whose
     halved: bool  # did a search score only some of its trials on the test set?
-    trials: int
 
 
 def section(analysis: Analysis) -> Tuned | None:
     """None where the results tell of no default, and so of no tuning."""
     found, grid = analysis.tuning, analysis.grid
     rows = [row for row in analysis.ranking.order if not np.isnan(found.suite.mean[row])]
-    busy = [row for row in rows if row in tuned(analysis)]
+    busy = [row for row in rows if found.tuned[row]]
     if not busy:
         return None
     said: dict[str, list[str]] = {}
@@ -52,10 +51,9 @@ def section(analysis: Analysis) -> Tuned | None:
     return Tuned(
         sentences=[(SAID[word], said[word]) for word in SAID if word in said],
         table=_table(analysis, busy),
-        untuned=[name_of(grid, row) for row in rows if row not in busy],
+        untuned=[name_of(grid, row) for row in rows if not found.tuned[row]],
         no_curve=list(why.items()),
         halved=any(0 < found.refitted[row] < found.trials[row] for row in busy),
-        trials=int(found.trials.max(initial=0)),
     )
 
 
@@ -64,7 +62,8 @@ def _table(analysis: Analysis, rows: list[int]) -> Table:
         "strategy", "backbone", "default", "tuned", "tuning", "± suite", "± tasks", "peek gap", "± suite of the gap",
         "trials", "of them scored on test", "enough", "most often on the edge",
     ]  # fmt: skip
-    return Table(columns, [_row(analysis, row) for row in rows])
+    edge = edge_share(analysis.grid)
+    return Table(columns, [[*_row(analysis, row), _edge(edge.iloc[row])] for row in rows])
 
 
 def _row(analysis: Analysis, row: int) -> list[Field]:
@@ -80,7 +79,6 @@ def _row(analysis: Analysis, row: int) -> list[Field]:
         Field(str(found.trials[row]) if found.trials[row] else NONE, float(found.trials[row])),
         _number(f"{found.refitted[row]:.3g}" if found.trials[row] else NONE, found.refitted[row]),
         _number(f"{found.curves.enough[row]:.0f}", found.curves.enough[row]),
-        _edge(analysis, row),
     ]
 
 
@@ -92,8 +90,7 @@ def _half(interval: Interval, row: int) -> Field:
     return _number(half_width(interval, row), interval.half[row])
 
 
-def _edge(analysis: Analysis, row: int) -> Field:
-    edge = edge_share(analysis.grid).iloc[row]
-    if not edge.value:
-        return _number("never", edge.share)
-    return Field(f"{edge.value}: {percent(edge.share)}", edge.share, "short" if edge.share > EDGE_LIMIT else "")
+def _edge(found: pd.Series) -> Field:
+    if not found["value"]:
+        return _number("never", found.share)
+    return Field(f"{found['value']}: {percent(found.share)}", found.share, "short" if found.share > EDGE_LIMIT else "")

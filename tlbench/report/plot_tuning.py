@@ -21,7 +21,7 @@ ROW_INCHES = 0.23
 def score_against_trials(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     """Expected score of the chosen trial against the number of trials; the test panel only where it can be said."""
     curves, trials = analysis.tuning.curves, analysis.tuning.trials
-    rows = [row for row in tuned(analysis) if not np.isnan(curves.validation.mean[row, 0])]
+    rows = [row for row in _tuned(analysis) if not np.isnan(curves.validation.mean[row, 0])]
     if not rows:
         return None
     panels = {"on the validation folds, as the search sees it": curves.validation}
@@ -47,7 +47,7 @@ def score_against_trials(analysis: Analysis, looks: dict[int, Look]) -> Figure |
 def tuning_gain(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     """Each row from its default (0) to what tuning chose, and on to what choosing on the test set would have given."""
     found, grid = analysis.tuning, analysis.grid
-    rows = [row for row in tuned(analysis) if not np.isnan(found.suite.mean[row])]
+    rows = [row for row in _tuned(analysis) if not np.isnan(found.suite.mean[row])]
     if not rows:
         return None
     names = [name_of(grid, row) for row in rows]
@@ -72,11 +72,9 @@ def tuning_gain(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     return figure
 
 
-def tuned(analysis: Analysis) -> list[int]:
+def _tuned(analysis: Analysis) -> list[int]:
     """Rows of the main group that had anything to tune, best first."""
-    found = analysis.tuning
-    changed = np.nan_to_num(np.abs(found.suite.mean)) + np.nan_to_num(found.peek.mean) > 0
-    return [row for row in drawn(analysis.ranking) if found.trials[row] > 1 or (not found.trials[row] and changed[row])]
+    return [row for row in drawn(analysis.ranking) if analysis.tuning.tuned[row]]
 
 
 def _panels(figure: Figure, count: int) -> list[Axes]:

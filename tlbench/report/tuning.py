@@ -45,6 +45,12 @@ class Tuning(NamedTuple):
     refitted: np.ndarray  # [R] mean number of trials that were scored on the test set, over cells with several
     curves: Curves
 
+    @property
+    def tuned(self) -> np.ndarray:
+        """[R] had the row anything to tune? Where its trials are not told, whether its score moved tells."""
+        moved = np.nan_to_num(np.abs(self.suite.mean)) + np.nan_to_num(self.peek.mean) > 0
+        return (self.trials > 1) | ((self.trials == 0) & moved)
+
 
 def tuning(grid: Grid, sampler: str = "random") -> Tuning:
     """Every row's answers; none depends on another row. Curves need trials that were drawn at random."""

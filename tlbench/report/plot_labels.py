@@ -28,7 +28,7 @@ def label_equivalence(analysis: Analysis, looks: dict[int, Look]) -> Figure | No
     asked = analysis.labels
     if asked is None:
         return None
-    places = [i for i, reference in enumerate(asked.references) if i != reference][:PANELS]
+    places = [i for i in _pretrained(asked, analysis) if i != asked.references[i]][:PANELS]
     if not places:
         return None
     columns = min(COLUMNS, len(places))
@@ -61,7 +61,7 @@ def crossovers(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     if asked is None:
         return None
     contests = _contests(asked, analysis)
-    rows = [i for i in range(len(asked.rows)) if any(contest.pairs[i] for contest in contests)]
+    rows = [i for i in _pretrained(asked, analysis) if any(contest.pairs[i] for contest in contests)]
     if not rows:
         return None
     longest = max(len(_short(name_of(asked.grid, asked.rows[i]))) for i in rows)
@@ -74,6 +74,12 @@ def crossovers(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     axes.set_yticks(range(len(rows)), [_short(name_of(asked.grid, asked.rows[i])) for i in rows], fontsize=LABEL_POINTS)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     return figure
+
+
+def _pretrained(asked: Labels, analysis: Analysis) -> list[int]:
+    """Places of the rows that transfer something: the others are what they are compared with."""
+    others = analysis.meta.without_pretraining
+    return [i for i, row in enumerate(asked.rows) if asked.grid.rows[row][0] not in others]
 
 
 def _contests(asked: Labels, analysis: Analysis) -> list[Contest]:

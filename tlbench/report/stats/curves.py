@@ -60,13 +60,14 @@ def reach(curve: np.ndarray, value: np.ndarray, budgets: Sequence[int]) -> np.nd
     0 where it is higher at the smallest budget already, inf where it is nowhere.
     """
     x = np.log2(budgets)
-    risen = np.maximum.accumulate(curve)  # first as high as a value where its running maximum is
+    risen = np.maximum.accumulate(curve)
     needed = np.full(np.broadcast_shapes(curve.shape[1:], value.shape), x[0])
     for b, gap in enumerate(np.diff(x)):
-        per = gap / np.maximum(risen[b + 1] - risen[b], TINY)  # a level stretch is crossed whole by any higher value
-        part = (value - risen[b]) * per
-        needed += np.clip(part, 0.0, gap, out=part)
-    labels = np.exp2(needed)
+        per = gap / np.maximum(curve[b + 1] - curve[b], TINY)  # a stretch that does not rise is crossed whole
+        part = (value - curve[b]) * per
+        np.clip(part, 0.0, gap, out=part)
+        needed += np.multiply(part, value > risen[b], out=part)
+    labels = np.exp2(needed, out=needed)
     labels[value < risen[0]] = 0.0
     labels[value > risen[-1]] = np.inf
     return labels

@@ -8,6 +8,7 @@ from tlbench.report.analysis import Analysis
 from tlbench.report.document_board import spelled
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
+from tlbench.report.stats.more_seeds import LIKELY, Outlook
 from tlbench.report.stats.pairs import BEATS, WITHIN, Pairs
 from tlbench.report.stats.signed_rank import ALPHA, PRIOR, ROPE
 from tlbench.report.verdicts import Verdict, Verdicts
@@ -35,6 +36,7 @@ def _group(grid: Grid, found: Verdicts) -> dict[str, Any]:
         "datasets_needed": group.headline.needed,
         "cost": found.cost or None,
         "pairs": [_pair(grid, found, one) for one in found.pairs],
+        "undecided": [_outlook(grid, found, one) for one in found.outlooks],
         "bradley_terry": [
             {**_name(grid, row), "rating": spelled(found.ratings, "tasks", place)}
             for place, row in enumerate(group.ranked)
@@ -68,6 +70,19 @@ def _tests(tested: Pairs, beats: Interval, place: tuple[int, int]) -> dict[str, 
         "p_holm": tested.holm[place],
         "probability": dict(zip(("worse", "equivalent", "better"), tested.posterior[place], strict=True)),
         "first_wins": spelled(beats, "tasks", *place),
+    }
+
+
+def _outlook(grid: Grid, found: Verdicts, one: Outlook) -> dict[str, Any]:
+    """What would decide the pair closest to a verdict, and the best two; simulated."""
+    ranked = found.group.ranked
+    return {
+        "first": _name(grid, ranked[one.first]),
+        "second": _name(grid, ranked[one.second]),
+        "more_seeds": one.seeds,
+        "chance_with_endless_seeds": one.chance,
+        "datasets": one.datasets,
+        "likely": LIKELY,
     }
 
 

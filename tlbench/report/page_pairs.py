@@ -12,6 +12,7 @@ from tlbench.report.page_tables import Field, Table, known, names
 from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import Grid
+from tlbench.report.stats.more_seeds import DATASETS, LIKELY, SEEDS, SIMULATIONS, Outlook
 from tlbench.report.stats.pairs import BETTER, WORSE, Pairs
 from tlbench.report.transfer import HELPS, HURTS
 from tlbench.report.verdicts import Verdict, Verdicts
@@ -42,6 +43,8 @@ def _part(analysis: Analysis, found: Verdicts) -> dict[str, Any]:
         "more": [one.words for one in best[SENTENCES:]],
         "neighbours": [one.words for one in neighbours],
         "baseline": [one.words for one in baseline],
+        "cost": found.cost,
+        "outlooks": [_outlook(analysis.grid, found, one) for one in found.outlooks],
         "table": _table(analysis.grid, found),
         "left_out": max(len(found.pairs) - PAIRS_SHOWN, 0),
         "ratings": _ratings(analysis.ranking, found),
@@ -71,6 +74,22 @@ def _counts(found: Verdicts) -> str:
     """Such as "31 better, 2 equivalent, 12 undecided"."""
     said = [one.overall for one in found.pairs]
     return ", ".join(f"{said.count(word)} {word}" for word in sorted(set(said)))
+
+
+def _outlook(grid: Grid, found: Verdicts, one: Outlook) -> str:
+    """What would decide an undecided pair."""
+    pair = " and ".join(name_of(grid, found.group.ranked[place]) for place in (one.first, one.second))
+    if one.seeds is not None:
+        start = f"{one.seeds} more seed{'' if one.seeds == 1 else 's'} would likely decide {pair}"
+    elif one.chance >= LIKELY:
+        start = f"To decide {pair} would take more than {SEEDS[-1]} more seeds"
+    else:
+        chance = percent(max(one.chance, 1 / SIMULATIONS))
+        start = f"More seeds will not decide {pair}: however many they are, the chance is {chance}"
+    likely = (
+        f"about {one.datasets}" if one.datasets else f"more than {DATASETS[-1] * found.group.headline.datasets:.0f}"
+    )
+    return f"{start}. To tell them apart by more datasets, with the seeds there are, would take {likely} in all."
 
 
 def _table(grid: Grid, found: Verdicts) -> Table:

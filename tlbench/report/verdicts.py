@@ -18,6 +18,7 @@ from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Group
 from tlbench.report.scores import Grid, area
 from tlbench.report.stats import Interval
+from tlbench.report.stats.more_seeds import Outlook, outlooks
 from tlbench.report.stats.pairs import BETTER, EQUIVALENT, NOT_ENOUGH, UNDECIDED, WORSE, beats_interval
 from tlbench.report.stats.ratings import ratings
 from tlbench.report.stats.resampling import resamples
@@ -63,6 +64,7 @@ class Verdicts(NamedTuple):
     beats: Interval  # [A, A] tasks, of the probability that the first wins: the headline
     beats_at: tuple[Interval, ...]  # the same at each budget of the grid
     ratings: Interval  # [A] tasks, Bradley-Terry on Elo's scale: the headline
+    outlooks: tuple[Outlook, ...]  # of the undecided pair closest to a verdict, then of the best two
 
     def of(self, row: int, other: int) -> Verdict:
         """The verdict on two rows of the grid, whichever is ranked first."""
@@ -80,8 +82,10 @@ def verdicts(analysis: Analysis) -> tuple[Verdicts, ...]:
         headline, *budgets = _beats(analysis, number, group)
         areas = grid.area[list(group.ranked)][:, analysis.datasets_of(group)]
         rated = ratings(areas, analysis.resamples[number].tasks)
-        pairs = tuple(_pairs(grid, group, cost, label))
-        made.append(Verdicts(group, label, pairs, headline, tuple(budgets), rated))
+        pairs = tuple(_pairs(grid, group, cost))
+        made.append(
+            Verdicts(group, label, pairs, headline, tuple(budgets), rated, tuple(outlooks(areas, group.headline)))
+        )
     return tuple(made)
 
 
@@ -96,14 +100,14 @@ def _beats(analysis: Analysis, number: int, group: Group) -> Iterator[Interval]:
         yield beats_interval(values[:, used], weights.tasks)
 
 
-def _pairs(grid: Grid, group: Group, cost: np.ndarray, label: str) -> Iterator[Verdict]:
+def _pairs(grid: Grid, group: Group, cost: np.ndarray) -> Iterator[Verdict]:
     for i, first in enumerate(group.ranked):
         for j, second in enumerate(group.ranked[i + 1 :], i + 1):
             runs = tuple(_runs(grid, group, (i, j)))
             overall = str(group.headline.verdict[i, j])
             ratio = cost[first] / cost[second] if cost[second] > 0 else np.nan
             made = Verdict(first, second, overall, runs, float(ratio), "")
-            yield made._replace(words=_words(grid, group, made, _price(float(ratio), label)))
+            yield made._replace(words=_words(grid, group, made, _price(float(ratio))))
 
 
 def _runs(grid: Grid, group: Group, pair: tuple[int, int]) -> Iterator[Run]:
@@ -181,14 +185,14 @@ def _spread(difference: Interval) -> str:
     return "" if np.isnan(low) else f" (interval {points(low)} to {points(high)} points)"
 
 
-def _price(ratio: float, label: str) -> str:
+def _price(ratio: float) -> str:
     if np.isnan(ratio):
         return ""
     if 1 / SAME < ratio < SAME:
-        return f"; the same {label}"
+        return "; the same cost"
     if not ratio:
-        return f"; no {label}"
-    return f"; {_times(ratio)} times the {label}" if ratio > 1 else f"; {_times(1 / ratio)} times less {label}"
+        return "; at no cost"
+    return f"; {_times(ratio)} times the cost" if ratio > 1 else f"; {_times(1 / ratio)} times cheaper"
 
 
 def _times(ratio: float) -> str:

@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from tlbench.report.numbers import points, signed
-from tlbench.report.plot_ink import INK, SOFT, name_of, short
+from tlbench.report.plot_ink import INK, PAPER, SOFT, backbone_of, belongs, name_of, short
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import ABSENT, IMPUTED, NOT_RUN, STATUSES
 from tlbench.report.stats import Interval
 from tlbench.report.transfer import HELPS, HURTS, UNKNOWN, Transfer, verdict
 
 CELL_INCHES = 0.58, 0.25  # width and height of one field
+HEADING = 0.057  # inches of one letter
 COLUMN = 30  # letters of a name above or below the map
 EDGE_INCHES = 2.3, 1.5  # room for the names at the left and the top
 DARK, LIGHT = "#101010", "#fefefe"  # letters on colours, which are the same on light and dark paper
@@ -33,6 +34,8 @@ class Sheet(NamedTuple):
     rows: Sequence[str]
     columns: Sequence[str]
     groups: Sequence[str]  # the heading of each column
+    datasets: Sequence[int]  # places of the columns but the first, which is the mean of all
+    backbones: Sequence[int]  # place of each row's
 
 
 def score_map(ranking: Ranking, groups: dict[str, str]) -> Figure:
@@ -45,7 +48,8 @@ def score_map(ranking: Ranking, groups: dict[str, str]) -> Figure:
         [points(means[i, 0]), *(_field(ranking, row, d) for d in order)] for i, row in enumerate(rows)
     ]  # fmt: skip
     names, headings = _columns([grid.datasets[d] for d in order], groups)
-    sheet = Sheet(100 * means, texts, [name_of(grid, row) for row in rows], names, headings)
+    owners = [backbone_of(grid, row) for row in rows]
+    sheet = Sheet(100 * means, texts, [name_of(grid, row) for row in rows], names, headings, order, owners)
     low = min(0.0, float(np.nanmin(sheet.values, initial=0.0)))
     return _drawn(sheet, cmap=sns.color_palette("YlGnBu", as_cmap=True), span=(low, 100.0))
 
@@ -63,9 +67,10 @@ def gain_map(ranking: Ranking, transfer: Transfer, groups: dict[str, str]) -> Fi
     ]  # fmt: skip
     names, headings = _columns([grid.datasets[d] for d in order], groups)
     rows = [name_of(grid, transfer.rows[t]) for t in places]
+    owners = [backbone_of(grid, transfer.rows[t]) for t in places]
     reach = float(np.nanmax(np.abs(means), initial=0.01)) * 100
     return _drawn(
-        Sheet(100 * means, texts, rows, names, headings), cmap=sns.color_palette("PuOr", as_cmap=True),
+        Sheet(100 * means, texts, rows, names, headings, order, owners), cmap=sns.color_palette("PuOr", as_cmap=True),
         span=(-reach, reach),
     )  # fmt: skip
 
@@ -115,13 +120,11 @@ def _drawn(sheet: Sheet, *, cmap: object, span: tuple[float, float]) -> Figure:
     )  # fmt: skip
     axes.set_facecolor("none")
     axes.grid(False)
-    axes.tick_params(length=0, labelsize=8)
-    axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, rotation=40)
-    for label in axes.get_xticklabels():
-        label.set(ha="left", rotation_mode="anchor")
+    names_above(axes, sheet.columns)
     contrast(axes, sheet.values)
     _holes(axes, sheet)
-    _headings(axes, sheet.groups)
+    group_lines(axes, sheet.groups, inches=CELL_INCHES[0])
+    _veil(axes, sheet)
     return figure
 
 
@@ -142,11 +145,35 @@ def _holes(axes: Axes, sheet: Sheet) -> None:
         axes.text(j + 0.5, i + 0.5, sheet.texts[i][j], ha="center", va="center", fontsize=6.5, color=INK)
 
 
-def _headings(axes: Axes, groups: Sequence[str]) -> None:
-    """Names each group of columns below the map, between lines."""
+def names_above(axes: Axes, names: Sequence[str]) -> None:
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_xticks(np.arange(len(names)) + 0.5, list(names))
+    axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, rotation=40)
+    for label in axes.get_xticklabels():
+        label.set(ha="left", rotation_mode="anchor")
+
+
+def group_lines(axes: Axes, groups: Sequence[str], *, inches: float) -> None:
+    """Names each group of columns, `inches` wide each, below the map; in two lines where one has no room."""
     bottom = axes.get_ylim()[0]
     starts = [j for j in range(len(groups)) if j == 0 or groups[j] != groups[j - 1]]
-    for start, end in zip(starts, [*starts[1:], len(groups)], strict=True):
-        axes.text((start + end) / 2, bottom + 0.25, groups[start], ha="center", va="top", fontsize=7, color=SOFT)
+    ends = [*starts[1:], len(groups)]
+    narrow = any(HEADING * len(groups[i]) > (j - i) * inches for i, j in zip(starts, ends, strict=True))
+    for place, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        points = 3 + (9 * (place % 2) if narrow else 0)
+        axes.annotate(
+            groups[start], ((start + end) / 2, bottom), (0, -points), textcoords="offset points", ha="center", va="top",
+            fontsize=7, color=SOFT, annotation_clip=False,
+        )  # fmt: skip
         if start:
             axes.axvline(start, color=INK, linewidth=1.0)
+
+
+def _veil(axes: Axes, sheet: Sheet) -> None:
+    """What nobody sees until a reader of the page leaves a column or a row out."""
+    height, width = sheet.values.shape
+    hidden: dict = {"facecolor": PAPER, "alpha": 0, "zorder": 9, "linewidth": 0}
+    for j, dataset in enumerate(sheet.datasets, 1):
+        belongs(axes.add_patch(Rectangle((j, 0), 1, height, **hidden)), dataset=dataset, veil=True)
+    for i, backbone in enumerate(sheet.backbones):
+        belongs(axes.add_patch(Rectangle((0, i), width, 1, **hidden)), backbone=backbone, veil=True)

@@ -94,12 +94,14 @@ def budget_axis(axes: Axes, budgets: tuple[int, ...]) -> None:
     axes.minorticks_off()
 
 
-def belongs(artist: Artist, *, veil: bool = False, **places: int) -> None:
+def belongs(artist: Artist, *, dataset: int | None = None, backbone: int | None = None, veil: bool = False) -> None:
     """Marks what is drawn for one `dataset` or one `backbone`, so that the page can fade what a reader leaves out.
 
     Places are those of the grid's datasets, and of the backbones in alphabetical order. A `veil` appears instead.
     """
-    artist.set_gid(" ".join([*(f"of-{kind}-{place}" for kind, place in places.items()), *(["veil"] if veil else [])]))
+    owners = {"of-dataset": dataset, "of-backbone": backbone}
+    names = [f"{owner}-{place}" for owner, place in owners.items() if place is not None]
+    artist.set_gid(" ".join([*names, "veil"] if veil else names))
 
 
 def backbone_of(grid: Grid, row: int) -> int:

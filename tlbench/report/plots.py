@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_calibration import reliability
 from tlbench.report.plot_cost import cost_figure, score_against_cost
+from tlbench.report.plot_coverage import coverage_map
 from tlbench.report.plot_curves import label_curves, label_curves_by_dataset
 from tlbench.report.plot_heat import gain_map, score_map
 from tlbench.report.plot_ink import STYLE, looks, panels, to_png, to_svg
@@ -50,6 +51,7 @@ def _figures(analysis: Analysis) -> Iterator[tuple[str, Figure | None]]:
     yield "label_curves", label_curves(ranking, look)
     yield "label_curves_by_dataset", label_curves_by_dataset(ranking, look, groups)
     yield "scores", score_map(ranking, groups)
+    yield "coverage", coverage_map(ranking, groups)
     yield "transfer_gain", gain_map(ranking, analysis.transfer, groups)
     for number, asked in enumerate(analysis.costs):
         yield cost_figure(number), score_against_cost(ranking, asked, look)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 from matplotlib.ticker import LogLocator
 
 from tlbench.report.cost_questions import Costs
 from tlbench.report.numbers import amount, percent
 from tlbench.report.plot_curves import drawn
-from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, name_of
+from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, backbone_of, belongs, name_of
 from tlbench.report.ranking import Ranking
 
 LABEL_POINTS = 7.5
@@ -44,14 +45,18 @@ def score_against_cost(ranking: Ranking, asked: Costs, looks: dict[int, Look]) -
         look, fill = looks[row], None if asked.front[row] else PAPER
         size = 6 if look.prominent else 4
         marker = look.marker if look.prominent else "o"
-        axes.errorbar(
+        point = axes.errorbar(
             x[i], y[i], yerr=half[i], color=look.color, marker=marker, markersize=size, elinewidth=1.1,
             markerfacecolor=fill,
         )  # fmt: skip
+        for part in point.get_children():
+            belongs(part, backbone=backbone_of(ranking.grid, row))
     _scaled(axes, x, free)
     axes.set(xlabel=f"{asked.label} (median over cells)", ylabel="score, points")
     axes.set_title(_reading(ranking, asked), loc="left", color=SOFT, fontsize=LABEL_POINTS)
-    _name(axes, x, y, [(name, looks[row]) for name, row in zip(names, rows, strict=True)])
+    texts = _name(axes, x, y, [(name, looks[row]) for name, row in zip(names, rows, strict=True)])
+    for text, row in zip(texts, rows, strict=True):
+        belongs(text, backbone=backbone_of(ranking.grid, row))
     return figure
 
 
@@ -100,8 +105,9 @@ def _scaled(axes: Axes, x: np.ndarray, free: float | None) -> None:
         axes.set_xticks([free, *(tick for tick in axes.get_xticks() if free * FREE / 2 < tick <= axes.get_xlim()[1])])
 
 
-def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, Look]]) -> None:
+def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, Look]]) -> list[Annotation]:
     """Writes each name beside its point, where it covers no point and no other name."""
+    made = []
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()  # settles the layout, so that places in pixels are true
@@ -119,6 +125,8 @@ def _name(axes: Axes, x: np.ndarray, y: np.ndarray, names: Sequence[tuple[str, L
         )  # fmt: skip
         text.set_bbox({"facecolor": PAPER, "edgecolor": "none", "alpha": 0.75, "pad": 0.6})
         text.set_in_layout(False)  # or the axes would shrink, and the places with them
+        made.append(text)
+    return made
 
 
 def _places(points: np.ndarray, widths: Sequence[float], frame: tuple[float, ...]) -> list[tuple[int, int]]:

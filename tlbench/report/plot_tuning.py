@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -11,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 from tlbench.report.analysis import Analysis
 from tlbench.report.numbers import half_width, signed
 from tlbench.report.plot_curves import drawn, handles
-from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, name_of
+from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, backbone_of, belongs, name_of
 from tlbench.report.stats import Interval
 
 TITLE_POINTS = 7.5
@@ -30,10 +31,15 @@ def score_against_trials(analysis: Analysis, looks: dict[int, Look]) -> Figure |
     figure = Figure(figsize=(1.2 + 3.6 * len(panels), 4.6), layout="constrained")
     for axes, (title, scores) in zip(_panels(figure, len(panels)), panels.items(), strict=True):
         for row in rows:
-            _curve(axes, scores.at(row), int(trials[row]), looks[row])
+            for part in _curve(axes, scores.at(row), int(trials[row]), looks[row]):
+                belongs(part, backbone=backbone_of(analysis.grid, row))
         axes.set_title(title, loc="left", color=SOFT, fontsize=TITLE_POINTS)
         axes.set_xlabel("trials, the default first")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    means = 100 * np.concatenate([scores.mean[rows].ravel() for scores in panels.values()])
+    low, high = float(np.nanmin(means)), float(np.nanmax(means))
+    margin = 0.06 * max(high - low, 1.0)
+    axes.set_ylim(low - margin, high + margin)  # of the lines: few seeds have bands that would flatten them
     figure.supylabel("expected score, points", fontsize=9)
     shown = {row: looks[row] for row in rows}
     lines = handles(analysis.ranking, shown)
@@ -55,11 +61,13 @@ def tuning_gain(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
     figure.set_layout_engine(ConstrainedLayoutEngine(rect=(0, 0, 0.98, 1)))
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        _dumbbell(axes, place, found.suite.at(row), float(found.peek.mean[row]), looks[row])
-        axes.annotate(
+        parts = _dumbbell(axes, place, found.suite.at(row), float(found.peek.mean[row]), looks[row])
+        said = axes.annotate(
             f"{signed(float(found.suite.mean[row]))} {half_width(found.suite, row)}", (1.02, place),
             xycoords=("axes fraction", "data"), va="center", fontsize=TITLE_POINTS, annotation_clip=False, color=INK,
         )  # fmt: skip
+        for part in (*parts, said):
+            belongs(part, backbone=backbone_of(grid, row))
     axes.axvline(0, color=SOFT, linewidth=1.0, zorder=1)
     axes.set_yticks(range(len(rows)), names, fontsize=8)
     axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -85,20 +93,29 @@ def _panels(figure: Figure, count: int) -> list[Axes]:
     return found
 
 
-def _curve(axes: Axes, scores: Interval, trials: int, look: Look) -> None:
+def _curve(axes: Axes, scores: Interval, trials: int, look: Look) -> list[Artist]:
     x, y = np.arange(1, trials + 1), Interval(*(100 * bound[:trials] for bound in scores))
-    axes.plot(
-        x, y.mean, color=look.color, dashes=look.dashes, marker=look.marker if look.prominent else None, markersize=3,
-        markevery=[0, trials - 1], linewidth=1.5 if look.prominent else 0.8, zorder=3 if look.prominent else 2,
-    )  # fmt: skip
+    made: list[Artist] = [
+        *axes.plot(
+            x, y.mean, color=look.color, dashes=look.dashes, marker=look.marker if look.prominent else None,
+            markersize=3, markevery=[0, trials - 1], linewidth=1.5 if look.prominent else 0.8,
+            zorder=3 if look.prominent else 2,
+        )
+    ]  # fmt: skip
     if look.prominent:
-        axes.fill_between(x, y.low, y.high, color=look.color, alpha=0.1, linewidth=0, zorder=1)
+        made.append(axes.fill_between(x, y.low, y.high, color=look.color, alpha=0.1, linewidth=0, zorder=1))
+    return made
 
 
-def _dumbbell(axes: Axes, place: int, gain: Interval, peek: float, look: Look) -> None:
+def _dumbbell(axes: Axes, place: int, gain: Interval, peek: float, look: Look) -> list[Artist]:
     mean, half = 100 * float(gain.mean), float(np.nan_to_num(100 * gain.half))
-    axes.plot([0, mean], [place, place], color=look.color, linewidth=5, alpha=0.3, solid_capstyle="butt", zorder=2)
+    ends, line = [0, mean], [place, place]
+    made: list[Artist] = [
+        *axes.plot(ends, line, color=look.color, linewidth=5, alpha=0.3, solid_capstyle="butt", zorder=2),
+        *axes.errorbar(mean, place, xerr=half, fmt="o", color=look.color, markersize=5, elinewidth=1.1).get_children(),
+    ]
     if not np.isnan(peek):
-        axes.plot([mean, mean + 100 * peek], [place, place], color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
-        axes.plot(mean + 100 * peek, place, "o", color=SOFT, markerfacecolor=PAPER, markersize=5, zorder=3)
-    axes.errorbar(mean, place, xerr=half, fmt="o", color=look.color, markersize=5, elinewidth=1.1, zorder=4)
+        best = mean + 100 * peek
+        made += axes.plot([mean, best], line, color=SOFT, linewidth=0.9, linestyle=(0, (2, 2)), zorder=2)
+        made += axes.plot(best, place, "o", color=SOFT, markerfacecolor=PAPER, markersize=5, zorder=3)
+    return made

@@ -74,6 +74,8 @@ def unasked(analysis: Analysis) -> str:
     """Why no question about labels can be asked of these results; empty where it can."""
     if analysis.main is None:
         return "no rows can be ranked together"
+    if len(analysis.main.ranked) < 2:
+        return "only one strategy is ranked, and it takes two to compare"
     if len(_budgets(analysis)) < 2:
         return "only one budget was run, and one point is no curve"
     return "" if _datasets(analysis) else "no dataset has every budget"
@@ -112,10 +114,10 @@ def _applicable(analysis: Analysis) -> np.ndarray:
 
 
 def _references(names: Sequence[tuple[str, str]], reference: str) -> tuple[int, ...]:
-    """The reference strategy on the row's own network; else on the best one's; without any, the best row."""
+    """The reference strategy on the row's own network; else on the best one's; without any, the row in the middle."""
     probes = [i for i, (strategy, _) in enumerate(names) if strategy == reference]
     own = {names[i][1]: i for i in probes}
-    other = next(iter(probes), 0)
+    other = next(iter(probes), len(names) // 2)
     return tuple(own.get(backbone, other) for _, backbone in names)
 
 
@@ -147,7 +149,7 @@ def _both(analysis: Analysis, datasets: list[int], z: np.ndarray, budgets: Seque
     if datasets != analysis.datasets_of(analysis.ranking.groups[0]):
         weights = resamples([analysis.grid.datasets[d] for d in datasets], ~np.isnan(z).all((0, 1)))
     curves = stats.suite(z).mean
-    tasks, suite = (_answers(curves, _draws(kind, filled), budgets) for kind in (weights.tasks, weights.suite))
+    tasks, suite = (answers(curves, _draws(kind, filled), budgets) for kind in (weights.tasks, weights.suite))
     return tasks, suite
 
 
@@ -158,7 +160,7 @@ def _draws(weights: np.ndarray, z: np.ndarray) -> np.ndarray | None:
     return np.ascontiguousarray(np.moveaxis(means(weights, z), 0, -1))
 
 
-def _answers(curves: np.ndarray, draws: np.ndarray | None, budgets: Sequence[int]) -> Answers:
+def answers(curves: np.ndarray, draws: np.ndarray | None, budgets: Sequence[int]) -> Answers:
     """`curves` [B, A] of the data, `draws` [B, A, n] of its resamples or None where they would say nothing."""
     met = meeting(curves[:, :, None] - curves[:, None], budgets)
     needed = reach(curves[:, :, None], curves.T[:, None], budgets)  # [A, A, B]

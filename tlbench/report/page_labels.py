@@ -60,7 +60,7 @@ def _advice(asked: Labels, step: Step, names: list[str]) -> Advice:
     if step.best == reference:
         switch = f"nothing does better than {names[reference]}"
     if step.more is None or step.rather is None:
-        return Advice(step.budget, "No larger budget was run", f"{switch}.")
+        return Advice(step.budget, "No larger budget was run", f"{switch[0].upper()}{switch[1:]}.")
     following = asked.budgets[b + 1]
     more = f"Labelling up to {following} gives {names[reference]} {_points(step.more)}"
     head = f"Label more: up to {following}" if step.best == reference else _head(step, following, names)

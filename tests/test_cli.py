@@ -28,6 +28,7 @@ COMMANDS = [
     "list",
     "show",
     "verify",
+    "canaries",
     "failures",
     "trials",
     "check",

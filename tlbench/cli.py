@@ -150,6 +150,7 @@ app.command()(cli_report.report)
 app.command()(cli_advise.advise)
 app.command()(cli_advise.predict)
 app.command()(cli_verify.verify)
+app.command()(cli_verify.canaries)
 
 
 @app.command("list")

@@ -42,3 +42,24 @@ def verify(
     for line in verify_words.lines(made):
         typer.echo(line)
     raise typer.Exit(0 if made.held else 1)
+
+
+def canaries(
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds: it notices less.")] = False,
+) -> None:
+    """Plant faults in the harness and say whether it notices each; exit code 1 when it misses one.
+
+    Shuffled labels must score 0, a strategy must not beat itself, copies of test images must be found, and a plug-in
+    that looks for labels must find none. It takes about a minute.
+
+    Example: tlbench canaries
+    """
+    from tlbench import canaries as cages
+
+    dead = 0
+    for canary in cages.canaries(quick=quick):
+        dead += not canary.alive
+        typer.echo(f"{'alive' if canary.alive else 'DEAD':<6} {canary.name:<19} {canary.done}")
+        typer.echo(f"{'':<26} {canary.found}")
+    typer.echo(f"{dead} dead: the numbers of this tlbench cannot be trusted" if dead else "all are alive")
+    raise typer.Exit(1 if dead else 0)

@@ -1,0 +1,152 @@
+"""What a careful PyTorch user writes: one model, one optimiser and one loop a fit, and the whole network every time.
+
+It trains the very fits that tlbench trains: the same modules with the same first values, rows, batches, augmentation,
+optimiser and hyperparameters. It knows no lanes, no cached activations and no fused loops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tlbench import backbones, registry, rng, space
+from tlbench.backbones.base import Backbone
+from tlbench.block import _folds, _refit
+from tlbench.datasets import base
+from tlbench.fits import Block, Fit, Job
+from tlbench.strategies.base import Strategy
+from tlbench.strategies.gradient import EPSILON, GradientStrategy, minibatch, schedule
+from tlbench.strategies.modules import frozen
+from tlbench.strategies.probes import LogisticStrategy
+from tlbench.task import Clock, Task
+from tlbench.tune import Trial
+
+Logits = dict[tuple[str, int], np.ndarray]  # test logits [m, C] by cell key and trial number
+Trials = dict[str, list[Trial]]  # by cell key
+Predict = Callable[[Tensor], np.ndarray]  # raw inputs -> logits
+
+
+class Setting(NamedTuple):
+    """What the fits of a block share."""
+
+    block: Block
+    strategy: Strategy
+    backbone: Backbone
+    pool: Tensor  # raw inputs of the rows that any budget uses
+    test: Tensor
+
+    @property
+    def space(self) -> space.Space:
+        return space.on(self.backbone.parameters, self.strategy.space)
+
+    def steps(self, fit: Fit) -> int:
+        return max(1, round(self.strategy.share * fit.job.cell.effort.steps))
+
+
+def setting(block: Block) -> Setting:
+    backbone = backbones.get(block.backbone)
+    pool = backbone.encoded(np.asarray(base.read_inputs(block.data, "pool"))[block.pool_rows])
+    test = backbone.encoded(np.asarray(base.read_inputs(block.data, "test")))
+    inputs = (torch.from_numpy(np.array(part)) for part in (pool, test))
+    return Setting(block, registry.STRATEGIES[block.strategy](), backbone, *inputs)
+
+
+def work(block: Block, trials: Trials) -> Logits:
+    """Every fold of every trial is trained and predicted, then every trial on the whole budget."""
+    given, found = setting(block), {}
+    for job in block.jobs:
+        for fit in fits(job, trials[job.cell.key]):
+            predict = fitted(given, fit)
+            if len(fit.held_out):
+                predict(given.pool[fit.job.rows[fit.held_out]])
+            else:
+                found[job.cell.key, fit.trial.number] = predict(given.test)
+    return found
+
+
+def fits(job: Job, trials: Sequence[Trial]) -> Iterator[Fit]:
+    for trial in trials:
+        yield from _folds(job, trial)
+        yield _refit(job, trial)
+
+
+def fitted(given: Setting, fit: Fit) -> Predict:
+    if isinstance(given.strategy, GradientStrategy):
+        return _predictor(trained(given, fit))
+    if isinstance(given.strategy, LogisticStrategy):
+        return _logistic(given, fit)
+    raise ValueError(f"{given.strategy.name}: there is no plain form of it here")
+
+
+def trained(given: Setting, fit: Fit, *, until: int | None = None) -> nn.Module:
+    """The fitted network, raw inputs -> logits, after all steps or the first `until`."""
+    hp, key = fit.trial.params, rng.key(fit.seed)
+    x, y = given.pool[fit.job.rows[fit.train]], torch.from_numpy(fit.job.y[fit.train])
+    prefix, task = _task(given, x, y, hp)
+    model, data_key = _module(given.strategy, task, hp, key)
+    free = [p for p in model.parameters() if p.requires_grad]
+    steps, size = given.steps(fit), fit.job.cell.effort.batch_size
+    clocks = [Clock(torch.tensor(i), steps, size) for i in range(steps)]
+    batches = [minibatch(torch.ones(len(y)), data_key, clock) for clock in clocks]  # any shuffling loader draws some
+    optimizer = torch.optim.AdamW(free, lr=hp["lr"], weight_decay=hp.get("weight_decay", 0.0), eps=EPSILON)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: float(schedule(clocks[min(i, steps - 1)])))
+    for clock, (rows, weight) in list(zip(clocks, batches, strict=True))[:until]:
+        rows = rows[weight > 0]
+        with torch.no_grad():
+            h = prefix(x[rows])
+        keys = rng.fold_in(rng.fold_in(data_key, clock.step), rows)
+        loss = F.cross_entropy(model(given.strategy.augment(task, hp, h, keys)), y[rows])
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+    return nn.Sequential(prefix, model)
+
+
+def _task(given: Setting, x: Tensor, y: Tensor, hp: dict[str, Any]) -> tuple[nn.Module, Task]:
+    tap = given.backbone.resolve(given.strategy.tap_for(space.static(given.space, hp)))
+    prefix, block = given.backbone.prefix(tap), given.block
+    with torch.no_grad():
+        one = prefix(x[:1])
+    scratch = given.backbone.scratch().tail(tap)
+    tail, classes = given.backbone.tail(tap), block.shape.num_classes
+    return prefix, Task(one, y[:1], torch.ones(1), classes, tail, scratch, block.flips)
+
+
+def _module(strategy: GradientStrategy, task: Task, hp: dict[str, Any], key: Tensor) -> tuple[nn.Module, Tensor]:
+    """The strategy's module with its first values, and the key of its batches."""
+    state, static = strategy.init(task, hp, key), space.static(strategy.space, hp)
+    with rng.ambient(0):
+        model = strategy.module(task, static)
+    free = [p for p in model.parameters() if p.requires_grad]
+    with torch.no_grad():
+        torch.nn.utils.vector_to_parameters(state["theta"], free)
+    model.eval()
+    if strategy.statistics == "batch":
+        for norm in (m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)):
+            norm.train()
+    return model, state["key"]
+
+
+def _predictor(model: nn.Module) -> Predict:
+    model = frozen(model)
+
+    @torch.no_grad()
+    def predict(x: Tensor) -> np.ndarray:
+        return torch.cat([model(part) for part in x.split(256)]).numpy()
+
+    return predict
+
+
+def _logistic(given: Setting, fit: Fit) -> Predict:
+    prefix = given.backbone.prefix(given.backbone.resolve(given.strategy.tap))
+    features = _predictor(nn.Sequential(prefix, nn.Flatten()))
+    x, y = given.pool[fit.job.rows[fit.train]], fit.job.y[fit.train]
+    found = LogisticRegression(C=fit.trial.params["C"], max_iter=1000).fit(features(x), y)
+    return lambda inputs: found.decision_function(features(inputs))

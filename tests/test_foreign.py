@@ -228,7 +228,7 @@ def test_a_table_with_holes_says_which_part_ranks_more_rows(tmp_path: Path) -> N
     whole = table(rows=4)
     holed = whole[~(whole.strategy.isin(["way_1", "way_2"]) & whole.budget.ne(8))]
     found = hints(ranking(grid(understood(as_text(holed)).cells)))
-    assert found == ["--only budget=8 ranks 4 of 4 rows together, on 7 datasets, 1 budget, 3 seeds"]
+    assert found == ["with --only budget=8, 4 of 4 rows can be ranked together, on 7 datasets, 1 budget, 3 seeds"]
     assert hints(ranking(grid(understood(as_text(whole)).cells))) == []
     meta = Meta("holed", "", "", foreign=True)
     assert found[0] in statements(ranking(grid(understood(as_text(holed)).cells)), meta)

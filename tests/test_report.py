@@ -106,7 +106,7 @@ def test_names_of_plugins_are_text_and_nothing_else(tmp_path: Path) -> None:
     assert sum(tag == "script" for tag, _ in Words(page).tags) == 2  # the data and the page's own
     assert not any("<script" in file.read_text() for file in files if file.suffix in {".svg", ".md"})
     row = next(line for line in (tmp_path / "leaderboard.md").read_text().splitlines() if "alert" in line)
-    assert len(re.findall(r"(?<!\\)\|", row)) == 18
+    assert len(re.findall(r"(?<!\\)\|", row)) == 20
 
 
 def test_the_cells_of_the_page_are_the_cells_of_the_frame(out: Path) -> None:

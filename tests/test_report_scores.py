@@ -11,7 +11,8 @@ from report_simulation import STRATEGIES, mark, meta, simulate
 
 from tlbench.report.ranking import Ranking, ranking
 from tlbench.report.scores import Grid, area, grid
-from tlbench.report.tables import leaderboard, to_csv, to_markdown
+from tlbench.report.tables import leaderboard, to_csv
+from tlbench.report.tables_markdown import to_markdown
 from tlbench.report.transfer import HURTS, UNKNOWN, transfer, verdict
 from tlbench.types import TlbenchError
 

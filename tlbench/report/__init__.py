@@ -12,6 +12,8 @@ import pandas as pd
 from tlbench.report import document, html, plots, tables
 from tlbench.report.analysis import Analysis
 from tlbench.report.meta import Meta
+from tlbench.report.tables_latex import to_latex
+from tlbench.report.tables_markdown import to_markdown
 
 __all__ = ["Meta", "write"]
 
@@ -32,10 +34,11 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
 
 def _files(analysis: Analysis) -> dict[str, bytes]:
     """Every file's name and content."""
-    table = tables.leaderboard(analysis.ranking)
+    table = tables.leaderboard(analysis.ranking, analysis.standings)
     drawn = plots.pictures(analysis)
     texts = {
-        "leaderboard.md": tables.to_markdown(table, analysis.ranking, analysis.meta),
+        "leaderboard.md": to_markdown(table, analysis.ranking, analysis.meta, _against_the_best(analysis)),
+        "leaderboard.tex": to_latex(table, analysis.ranking, analysis.meta),
         "leaderboard.csv": tables.to_csv(table),
         "leaderboard.json": document.to_json(analysis),
         "costs.csv": tables.costs_csv(analysis.grid),
@@ -45,6 +48,11 @@ def _files(analysis: Analysis) -> dict[str, bytes]:
     files |= {f"figures/{picture.name}.svg": picture.svg for picture in drawn}
     files |= {f"figures/{picture.name}.png": picture.png for picture in drawn}
     return files
+
+
+def _against_the_best(analysis: Analysis) -> list[list[str]]:
+    """For each group the verdicts on its best row and each other, in words."""
+    return [[one.words for one in found.pairs if one.first == found.group.ranked[0]] for found in analysis.verdicts]
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from tlbench.report import (
     page_tables,
     page_transfer,
     page_tuning,
+    tables,
 )
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_ink import COLORS, GRID, INK, PANEL, PAPER, SOFT
@@ -61,6 +62,7 @@ def page(table: pd.DataFrame, analysis: Analysis, drawn: Sequence[Picture]) -> s
         backbones=sorted({backbone for _, backbone in grid.rows}),
         counts=sorted(grid.frame.status.value_counts().items()),
         seeds=len(grid.seeds),
+        cautions=tables.cautions(ranking, meta),
         datasets=len(grid.datasets),
         answers=page_headline.answers(analysis),
         headlines=page_headline.headlines(analysis),

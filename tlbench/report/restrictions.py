@@ -33,7 +33,7 @@ def hints(ranking: Ranking) -> list[str]:
         return []
     typed = ((part, only(ranking.grid, part)) for part in parts(ranking.grid) if part.rows > max(best, 1))
     return [
-        f"{words} ranks {part.rows} of {len(ranking.grid.rows)} rows together, on {_cells(part)}"
+        f"with {words}, {part.rows} of {len(ranking.grid.rows)} rows can be ranked together, on {_cells(part)}"
         for part, words in [(part, words) for part, words in typed if words][:SHOWN]
     ]
 
@@ -41,13 +41,13 @@ def hints(ranking: Ranking) -> list[str]:
 def parts(grid: Grid) -> list[Part]:
     """For each number of rows the largest block that so many have whole; most rows first."""
     has = np.isin(grid.status, [STATUSES.index(status) for status in ("done", *IMPUTED)])
-    ran = has.any(0)  # [D, B, S]
-    lacks = ran & ~has
+    ran = np.any(has, axis=0)  # [D, B, S]
+    lacks = np.logical_and(ran, ~has)
     largest: dict[int, Part] = {}
     for block in product(*(_sets(has, axis) for axis in (1, 2, 3))):
-        where = np.ix_(*block)
-        rows = int((~lacks[:, *where].any((1, 2, 3)) & has[:, *where].any((1, 2, 3))).sum())
-        found = Part(rows, int(ran[where].sum()), *block)
+        whole = ~np.any(_within(lacks, block), axis=(1, 2, 3)) & np.any(_within(has, block), axis=(1, 2, 3))
+        rows = int(whole.sum())
+        found = Part(rows, int(_within(ran[None], block).sum()), *block)
         if rows not in largest or _size(found) > _size(largest[rows]):
             largest[rows] = found
     return [part for part in sorted(largest.values(), reverse=True) if not _beaten(part, largest.values())]
@@ -77,6 +77,12 @@ def _sets(has: np.ndarray, axis: int) -> list[tuple[int, ...]]:
     singles: Iterable[frozenset[int]] = (frozenset([i]) for i in range(has.shape[axis]))
     kept = sorted(every, key=lambda found: (-len(found), sorted(found)))[:SETS]
     return [tuple(sorted(found)) for found in dict.fromkeys([*kept, *(singles if axis == 2 else ())])]
+
+
+def _within(values: np.ndarray, block: tuple[tuple[int, ...], ...]) -> np.ndarray:
+    """[R, D, B, S] -> the part of it that the block keeps."""
+    datasets, budgets, seeds = map(list, block)
+    return values[:, datasets][:, :, budgets][..., seeds]
 
 
 def _size(part: Part) -> tuple[int, int, int]:

@@ -1,9 +1,11 @@
-"""What stands in the leaderboard? One row per strategy x backbone, as a frame, as CSV and as Markdown.
+"""What stands in the leaderboard? One row per strategy x backbone, as a frame, as text and as CSV.
 
 No second, date, host, width or path enters these: they are the same bytes however the cells came about.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,20 +15,28 @@ from tlbench.report.numbers import NO_INTERVAL, NONE, amount, half_width, percen
 from tlbench.report.ranking import Group, Ranking, headline_of
 from tlbench.report.restrictions import hints
 from tlbench.report.scores import Grid
+from tlbench.report.standings import Standing
 from tlbench.report.stats import Interval
 from tlbench.types import COSTS
 
 EDGE_LIMIT = 0.20  # a row says so when a value sits on the edge of its range in a larger share of its cells
+LEFT_OUT = (  # where no row has any of it
+    "rank 95 %", "P(first)", "backbone", "labels used", "default", "tuning", "peek gap", "trains", "training FLOP",
+)  # fmt: skip
 REPEATABLE = ("trainable_parameters", "total_parameters", "stored_parameters", "train_flops", "tune_flops")
 
 
-def leaderboard(ranking: Ranking) -> pd.DataFrame:
-    """Numbers of every row in print order; `group` 0 is the main one, `rank` 0 means none and `why` says why."""
+def leaderboard(ranking: Ranking, standings: Sequence[Standing] = ()) -> pd.DataFrame:
+    """Numbers of every row in print order; `group` 0 is the main one, `rank` 0 means none and `why` says why.
+
+    `standings` are those of each group; without them `rank_low`, `rank_high` and `first` are NaN.
+    """
     grid = ranking.grid
     places = _places(ranking)
     edge = edge_share(grid)
     table = pd.DataFrame(places, columns=["group", "rank", "tier", "row", "why"])
     order = table.row.to_numpy()
+    table["rank_low"], table["rank_high"], table["first"] = _standing(ranking, standings)[order].T
     table["strategy"], table["backbone"] = zip(*(grid.rows[row] for row in order), strict=True)
     _add(table, "score", (ranking.suite, ranking.tasks), order)
     for b, budget in enumerate(grid.budgets):
@@ -44,6 +54,15 @@ def leaderboard(ranking: Ranking) -> pd.DataFrame:
     table["at_edge"] = edge.share.to_numpy()[order]
     table["at_edge_of"] = edge.value.to_numpy()[order]
     return table
+
+
+def _standing(ranking: Ranking, standings: Sequence[Standing]) -> np.ndarray:
+    """[R, 3]: the two ends of the rank interval, and the probability to be the first."""
+    found = np.full((len(ranking.grid.rows), 3), np.nan)
+    for group, one in zip(ranking.groups, standings, strict=False):
+        if len(group.ranked) > 1:
+            found[list(group.ranked)] = np.stack([one.rank_low, one.rank_high, one.first], axis=1)
+    return found
 
 
 def labels_consumed(grid: Grid) -> np.ndarray:
@@ -88,22 +107,12 @@ def costs_csv(grid: Grid) -> str:
     return grid.frame.reindex(columns=names).to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
-def to_markdown(table: pd.DataFrame, ranking: Ranking, meta: Meta) -> str:
-    lines = [f"# {plain(meta.title)}", ""]
-    lines += [f"- {plain(line)}" for line in statements(ranking, meta)]
-    for number, group in enumerate(ranking.groups):
-        lines += ["", f"## {plain(group.title)}", ""]
-        shown = printed(table[table.group.eq(number)], ranking.grid.budgets)
-        lines.append("| " + " | ".join(shown.columns) + " |")
-        lines.append("|" + " --- |" * len(shown.columns))
-        lines += ["| " + " | ".join(map(plain, row)) + " |" for row in shown.itertuples(index=False)]
-    return "\n".join(lines) + "\n"
-
-
 def printed(table: pd.DataFrame, budgets: tuple[int, ...]) -> pd.DataFrame:
     """The same rows as text; points are 100 z."""
     shown = pd.DataFrame({"rank": [str(rank) if rank else NONE for rank in table["rank"]]}, dtype=object)
     shown["tier"] = [str(tier) if tier else NONE for tier in table.tier]
+    shown["rank 95 %"] = [between(*ends) for ends in zip(table.rank_low, table.rank_high, strict=True)]
+    shown["P(first)"] = [percent(share) for share in table["first"]]
     shown["strategy"] = [f"{name}{_imputed(share)}" for name, share in zip(table.strategy, table.imputed, strict=True)]
     shown["backbone"] = table.backbone.to_list()
     suite, tasks = _interval(table, "score", "suite"), _interval(table, "score", "tasks")
@@ -122,7 +131,8 @@ def printed(table: pd.DataFrame, budgets: tuple[int, ...]) -> pd.DataFrame:
     shown["trains"] = [amount(n) for n in table.trainable_parameters]
     shown["training FLOP"] = [amount(n) for n in table.train_flops]
     shown["notes"] = [notes(row) for row in table.to_dict("records")]
-    return shown
+    blank = [name for name in LEFT_OUT if not shown[name].str.strip(f" /{NONE}").any()]
+    return shown.drop(columns=blank)
 
 
 def notes(row: dict) -> str:
@@ -134,6 +144,15 @@ def notes(row: dict) -> str:
     return "; ".join(said)
 
 
+def cautions(ranking: Ranking, meta: Meta) -> list[str]:
+    """What to know of a table that tlbench did not make, and what would rank more of it."""
+    if not meta.foreign:
+        return []
+    metrics = sorted(set(ranking.grid.frame.metric)) if "metric" in ranking.grid.frame else []
+    mixed = [f"the datasets have different metrics ({', '.join(metrics)}), and a mean over them mixes their scales"]
+    return [*(mixed if meta.measure and len(metrics) > 1 else []), *hints(ranking)]
+
+
 def statements(ranking: Ranking, meta: Meta) -> list[str]:
     """What the numbers are, and what cannot be said."""
     grid = ranking.grid
@@ -143,9 +162,14 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
         "beside the score at one budget: suite",
         "tier: rows that the tier's best is not shown to be better than (signed-rank test over datasets, corrected for "
         "the number of pairs by Holm's method, and 95 % tasks interval of the paired difference)",
-        "labels used: mean number of labels of a cell at each budget, validation included; tuning: score minus the "
-        "score of the default hyperparameters; peek gap: what choosing on the test set would have added",
+        "rank 95 %: the ranks that a row takes in 95 % of resamples of the datasets and their splits; P(first): how "
+        "often it is the first",
     ]
+    if not meta.foreign:
+        said.append(
+            "labels used: mean number of labels of a cell at each budget, validation included; tuning: score minus the "
+            "score of the default hyperparameters; peek gap: what choosing on the test set would have added"
+        )
     if meta.preset in meta.provisional:
         said.append(f"provisional: the {meta.preset} preset is too small for a ranking to stand")
     if len(grid.seeds) < 2:
@@ -153,7 +177,7 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
     if len(grid.datasets) < 2:
         said.append(f"{NO_INTERVAL} for new datasets: fewer than 2 datasets")
     said += [without_tiers(group) for group in ranking.groups if len(group.ranked) > 1 and not group.headline.enough]
-    said += hints(ranking) if meta.foreign else []
+    said += cautions(ranking, meta)
     counts = grid.frame.status.value_counts()
     said.append("cells: " + ", ".join(f"{counts[s]} {s.replace('_', ' ')}" for s in sorted(counts.index)))
     return said
@@ -162,14 +186,6 @@ def statements(ranking: Ranking, meta: Meta) -> list[str]:
 def without_tiers(group: Group) -> str:
     rows, pairs = len(group.ranked), group.headline
     return f"no tiers: to tell {rows} rows apart takes {pairs.needed} datasets, and there are {pairs.datasets}"
-
-
-def plain(text: object) -> str:
-    """Text in which Markdown and HTML find nothing to interpret; one line."""
-    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    for sign in "\\`*|[]":
-        escaped = escaped.replace(sign, f"\\{sign}")
-    return " ".join(escaped.split())
 
 
 def _places(ranking: Ranking) -> list[tuple[int, int, int, int, str]]:
@@ -190,6 +206,13 @@ def _add(table: pd.DataFrame, name: str, kinds: tuple[Interval, ...] | list[Inte
 def _interval(table: pd.DataFrame, name: str, kind: str) -> Interval:
     columns = (name, f"{name}_{kind}_low", f"{name}_{kind}_high")
     return Interval(*(table[column].to_numpy(float) for column in columns))
+
+
+def between(low: float, high: float) -> str:
+    """The ends of a rank interval: `2 to 5`, or `2` where both are the same."""
+    if np.isnan(low):
+        return NONE
+    return f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}"
 
 
 def _imputed(share: float) -> str:

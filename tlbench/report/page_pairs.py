@@ -85,7 +85,8 @@ def _outlook(grid: Grid, found: Verdicts, one: Outlook) -> str:
         start = f"To decide {pair} would take more than {SEEDS[-1]} more seeds"
     else:
         chance = percent(max(one.chance, 1 / SIMULATIONS))
-        start = f"More seeds will not decide {pair}: however many they are, the chance is {chance}"
+        verb = "might" if one.chance >= 0.5 else "would probably not"
+        start = f"More seeds {verb} decide {pair}: however many they are, the chance is {chance}"
     likely = (
         f"about {one.datasets}" if one.datasets else f"more than {DATASETS[-1] * found.group.headline.datasets:.0f}"
     )

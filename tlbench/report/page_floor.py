@@ -16,6 +16,7 @@ from tlbench.report.plot_ink import name_of
 from tlbench.report.transfer import HELPS, HURTS, UNDECIDED, UNKNOWN, Transfer, transfer, verdict
 
 SAID = {HELPS: "better", HURTS: "worse", UNDECIDED: "cannot be told apart", UNKNOWN: "no interval"}
+NAMED = 8  # rows that one sentence names
 
 
 class Floor(NamedTuple):
@@ -47,11 +48,14 @@ def _floor(analysis: Analysis, against: Transfer) -> Floor:
 
 
 def alike(sentences: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Those of whom the same is said are named together."""
+    """Those of whom the same is said are named together; of many, the first, and how many more."""
     names: dict[str, list[str]] = {}
     for name, said in sentences:
         names.setdefault(said, []).append(name)
-    return [(", ".join(who), said) for said, who in names.items()]
+    shown = {
+        said: [*who[:NAMED], *([f"{len(who) - NAMED} more"] if len(who) > NAMED else [])] for said, who in names.items()
+    }
+    return [(", ".join(who), said) for said, who in shown.items()]
 
 
 def _up_to(asked: Labels | None, row: int, floor: int) -> str:

@@ -140,7 +140,7 @@ def _crossing(asked: Labels, pair: tuple[int, int], names: list[str]) -> tuple[s
     assert kind is not None
     said = f"overtakes {names[pair[1]]} at {labels_span(kind.ahead, asked.budgets, *pair)} labels a class"
     if kind is asked.suite and kind is not asked.said[0]:
-        said += " on these datasets; on others it may be anywhere"
+        said += " on these datasets, anywhere on others"
     return names[pair[0]], said + (f"; the curves cross {times} times, here for the last time" if times > 1 else "")
 
 

@@ -12,7 +12,9 @@ from tlbench.report.page_tables import Field, Table, known, names
 from tlbench.report.plot_heat import gain_text
 from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Ranking
-from tlbench.report.transfer import HELPS, HURTS, Transfer, verdict
+from tlbench.report.transfer import HURTS, Transfer, verdict
+
+COUNTS = ("helps on", "corrected", "hurts on", "corrected", "undecided on")  # numbers of datasets
 
 
 def section(analysis: Analysis) -> dict[str, Any]:
@@ -37,7 +39,7 @@ def section(analysis: Analysis) -> dict[str, Any]:
 def gains(ranking: Ranking, transfer: Transfer) -> Table:
     """Each row against the baseline: over all datasets, at each budget, and on how many datasets it helps or hurts."""
     budgets = [f"at {budget} labels" for budget in ranking.grid.budgets]
-    columns = ["strategy", "backbone", "gain", "± suite", "± tasks", *budgets, "helps on", "hurts on", "undecided on"]
+    columns = ["strategy", "backbone", "gain", "± suite", "± tasks", *budgets, *COUNTS]
     places = sorted(range(len(transfer.rows)), key=lambda t: ranking.order.index(transfer.rows[t]))
     return Table(columns, [_gain(ranking, transfer, t) for t in places])
 
@@ -81,9 +83,10 @@ def _summary(transfer: Transfer) -> str:
 
 
 def _gain(ranking: Ranking, transfer: Transfer, t: int) -> list[Field]:
-    said = [verdict(transfer.datasets, t, d) for d in range(len(ranking.grid.datasets))]
-    counts = sum(v == HELPS for v in said), sum(v == HURTS for v in said)
-    rest = int((~np.isnan(transfer.datasets.mean[t])).sum()) - sum(counts)
+    better, worse = transfer.datasets.above_zero[t], transfer.datasets.below_zero[t]
+    helps, hurts = (int(apart.sum()) for apart in (better, worse))
+    rest = int((~np.isnan(transfer.datasets.mean[t])).sum()) - helps - hurts
+    stands = transfer.stands[t]
     at = [
         Field(gain_text(transfer.budgets, t, b), known(transfer.budgets.mean[t, b]), verdict(transfer.budgets, t, b))
         for b in range(len(ranking.grid.budgets))
@@ -94,7 +97,9 @@ def _gain(ranking: Ranking, transfer: Transfer, t: int) -> list[Field]:
         Field(half_width(transfer.suite, t), known(transfer.suite.half[t])),
         Field(half_width(transfer.tasks, t), known(transfer.tasks.half[t])),
         *at,
-        Field(str(counts[0]), counts[0]),
-        Field(str(counts[1]), counts[1], HURTS if counts[1] else ""),
+        Field(str(helps), helps),
+        Field(str(int((better & stands).sum())), int((better & stands).sum())),
+        Field(str(hurts), hurts, HURTS if hurts else ""),
+        Field(str(int((worse & stands).sum())), int((worse & stands).sum())),
         Field(str(rest), rest),
     ]

@@ -39,7 +39,7 @@ class Board(NamedTuple):
 
     title: str
     table: Table
-    note: str
+    notes: list[str]
 
 
 def headlines(analysis: Analysis) -> list[Board]:
@@ -51,13 +51,21 @@ def headlines(analysis: Analysis) -> list[Board]:
         columns.append("training FLOP")
     made = []
     for group, standing in zip(analysis.ranking.groups, analysis.standings, strict=True):
-        leads = [_place(group, standing, place) for place in range(len(group.ranked))]
+        compared = len(group.ranked) > 1  # who is alone leads nobody
+        leads = [_place(group, standing, place) if compared else _no_place() for place in range(len(group.ranked))]
         leads += [_no_place() for _ in group.unranked]
         rows = (*group.ranked, *(row for row, _ in group.unranked))
         lines = [_line(analysis, row, lead, flops[row]) for row, lead in zip(rows, leads, strict=True)]
-        note = without_tiers(group) if len(group.ranked) > 1 and not group.headline.enough else ""
-        made.append(Board(group.title, Table(columns, [line[: len(columns)] for line in lines]), note))
+        table = Table(columns, [line[: len(columns)] for line in lines])
+        made.append(Board(group.title, table, _notes(analysis, group)))
     return made
+
+
+def _notes(analysis: Analysis, group: Group) -> list[str]:
+    """Why there are no tiers, and why a row has no rank."""
+    said = [without_tiers(group)] if len(group.ranked) > 1 and not group.headline.enough else []
+    without = [f"{name_of(analysis.grid, row)} ({why})" for row, why in group.unranked]
+    return [*said, *([f"not ranked: {'; '.join(without)}"] if without else [])]
 
 
 class Lead(NamedTuple):

@@ -119,8 +119,8 @@ def _grey(axes: Axes, grid: Grid, means: np.ndarray, rows: list[int]) -> None:
     for place in np.unique(places):
         alike = [row for row, its in zip(rows, places, strict=True) if its == place]
         gapped = np.pad(means[alike], ((0, 0), (0, 1)), constant_values=np.nan)
-        (line,) = axes.plot(np.tile([*grid.budgets, np.nan], len(alike)), gapped.ravel(), color=SOFT, linewidth=0.8)
-        line.set_zorder(2)
+        (line,) = axes.plot(np.tile([*grid.budgets, np.nan], len(alike)), gapped.ravel(), color=SOFT, linewidth=0.6)
+        line.set(zorder=2, marker=".", markersize=1.8, alpha=0.7)  # or a budget without neighbours would not be seen
         belongs(line, backbone=int(place))
 
 

@@ -39,6 +39,7 @@ check: $(READY) ## style, types and the layers of the architecture
 perf: $(READY) ## measure speed
 	@$(ONE_THREAD) $(BIN)/python tests/perf/lanes.py $(ARGS)
 	@$(ONE_THREAD) $(BIN)/python tests/perf/report.py
+	@$(ONE_THREAD) $(BIN)/python tests/perf/inference.py
 
 clean: ## remove caches and build leavings; results and .venv stay
 	rm -rf .pytest_cache .ruff_cache .mypy_cache build dist *.egg-info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from scipy import stats as reference
+from simulations.coverage import WORLDS, World, coverage, suites
 
 from tlbench.report import stats
 from tlbench.report.stats import robust
@@ -54,6 +55,19 @@ def test_one_seed_says_nothing_of_other_splits_and_one_dataset_nothing_of_others
     assert np.isnan(one_seed.suite).all() and np.isfinite(one_seed.tasks).all()
     assert np.isnan(one_dataset.tasks).all() and np.isfinite(one_dataset.suite).all()
     assert np.isnan(resamples(NAMES, ~everywhere(12, 5)).tasks).all()
+
+
+def test_few_datasets_say_nothing_of_others() -> None:
+    assert np.isnan(resamples(NAMES[:5], everywhere(5, 5), n=9).tasks).all()
+    assert np.isfinite(resamples(NAMES[:6], everywhere(6, 5), n=9).tasks).all()
+
+
+@pytest.mark.parametrize("world", [WORLDS[1], WORLDS[5]], ids=lambda world: world.name)
+def test_intervals_hold_the_truth_as_often_as_they_say(world: World) -> None:
+    found = coverage(suites(world, 400), draws=1_000)
+    for kind, share in found.items():
+        if "rejected" not in kind:
+            assert 0.915 <= share <= (1.0 if "rank" in kind else 0.985), kind
 
 
 def test_a_dataset_without_any_value_is_left_out() -> None:

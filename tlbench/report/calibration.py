@@ -35,7 +35,7 @@ class HardClass(NamedTuple):
     dataset: str
     name: str
     examples: int  # in the test set
-    recall: float  # mean over the rows that are ranked together
+    recall: float  # mean over the rows that are ranked together and start from pretraining
     best: int  # the row that finds it most often
     best_recall: float
 
@@ -136,11 +136,13 @@ def _overconfidence(bins: dict[str, Any]) -> float:
 
 
 def _hard(analysis: Analysis, done: pd.DataFrame) -> Iterator[HardClass]:
-    """The hardest classes of each dataset, for rows that are ranked together, at the largest budget."""
+    """The hardest classes of each dataset for the ranked rows that start from pretraining, at the largest budget."""
     main = analysis.main
     if main is None:
         return
-    asked = done[done.row.isin(main.ranked) & done.budget.eq(max(analysis.grid.budgets))]
+    floors = analysis.meta.without_pretraining
+    rows = [row for row in main.ranked if analysis.grid.rows[row][0] not in floors] or main.ranked
+    asked = done[done.row.isin(rows) & done.budget.eq(max(analysis.grid.budgets))]
     for dataset, cells in asked.groupby("dataset", sort=True):
         counted = [(row, each) for row, each in zip(cells.row, cells.classes, strict=True) if isinstance(each, dict)]
         counted = [(row, each) for row, each in counted if each and each["support"] == counted[-1][1].get("support")]

@@ -9,6 +9,7 @@ import numpy as np
 from tlbench.report.analysis import Analysis
 from tlbench.report.calibration import OVER, Calibration
 from tlbench.report.numbers import NO_INTERVAL, NONE, percent, points, signed
+from tlbench.report.page_cells import command
 from tlbench.report.page_tables import Field, Table
 from tlbench.report.plot_ink import name_of
 
@@ -20,7 +21,8 @@ def section(analysis: Analysis) -> dict[str, Any] | None:
     return {
         "table": _table(analysis, found),
         "hard": _hard(analysis, found),
-        "unbinned": found.done - found.binned,
+        "unbinned": found.done - found.binned if "reliability" in analysis.grid.frame else 0,
+        "again": f"{command(analysis.meta, 'retry')} --all",
         "budget": max(analysis.grid.budgets),
     }
 

@@ -17,7 +17,6 @@ from tlbench.report.ranking import ENOUGH_DATASETS
 from tlbench.report.scores import Grid
 from tlbench.report.stats.fronts import on_front, within_one_error
 from tlbench.report.stats.resampling import means
-from tlbench.types import COSTS
 
 if TYPE_CHECKING:
     from tlbench.report.analysis import Analysis
@@ -51,7 +50,7 @@ MEASURED = {"seconds", "second", "sec", "ms", "mb", "mib", "gb", "energy", "joul
 
 
 class Cheapest(NamedTuple):
-    """The cheapest row within one standard error of the best, for the headline or at one budget."""
+    """The cheapest row within one standard error of the best, for the headline of several budgets or at one."""
 
     budget: int | None  # None: the headline
     best: int
@@ -70,7 +69,7 @@ class Costs(NamedTuple):
     rows: tuple[int, ...]  # rows of the main group whose cost is known, best first
     front: np.ndarray  # [R] is it on the front?
     chance: np.ndarray  # [R] share of the resamples of the datasets in which it is; NaN with one dataset
-    cheapest: tuple[Cheapest, ...]  # the headline first; none below ENOUGH_DATASETS
+    cheapest: tuple[Cheapest, ...]  # the headline first where there are several budgets; none below ENOUGH_DATASETS
 
 
 def costs(analysis: Analysis) -> tuple[Costs, ...]:
@@ -88,7 +87,8 @@ def costs(analysis: Analysis) -> tuple[Costs, ...]:
 def kinds(frame: pd.DataFrame) -> list[str]:
     """The columns to ask about: one of each family, then those that a foreign table brings."""
     known = [next((name for name in family if name in frame and frame[name].notna().any()), "") for family in FAMILIES]
-    foreign = sorted(name for name in frame if str(name).startswith(FOREIGN) and name not in COSTS)
+    foreign = [str(name) for name in frame if str(name).startswith(FOREIGN)]
+    foreign.sort(key=lambda name: (not repeatable(name), name))
     return [name for name in (*known, *foreign) if name]
 
 
@@ -131,7 +131,8 @@ def _costs(analysis: Analysis, column: str, cost: np.ndarray, draws: np.ndarray)
 def _cheapest(analysis: Analysis, column: str) -> Iterator[Cheapest]:
     grid, main = analysis.grid, analysis.main
     assert main is not None
-    yield from _pick(main.ranked, stats.cell(grid.area).mean, medians(grid, column), (None, main.ranked[0]))
+    if len(grid.budgets) > 1:
+        yield from _pick(main.ranked, stats.cell(grid.area).mean, medians(grid, column), (None, main.ranked[0]))
     for choice in analysis.ranking.choices:
         at = grid.z[:, :, grid.budgets.index(choice.budget)]
         yield from _pick(main.ranked, stats.cell(at).mean, medians(grid, column, choice.budget), choice[:2])

@@ -23,7 +23,8 @@ LETTER = {True: 0.64, False: 0.6}  # mean width of a letter in its height, bold 
 FREE = 8.0  # a row that costs nothing stands this factor to the left of the cheapest that costs something
 LOG_FROM = 30.0  # costs that span less stand on a linear axis
 WORTH_SAYING = 0.05  # a smaller chance to be on the front is not written beside a name
-PLACES = [(side, up) for up in (0, 1, -1, 2, -2, 3, -3, 4, -4) for side in (1, -1)]  # tried in this order
+LINES_UP = sorted(range(-7, 8), key=lambda up: (abs(up), -up))
+PLACES = [(side, up) for up in LINES_UP for side in (1, -1)]  # of a name beside its mark, tried in this order
 
 
 def score_against_cost(ranking: Ranking, asked: Costs, looks: dict[int, Look]) -> Figure:
@@ -136,8 +137,7 @@ def _places(points: np.ndarray, widths: Sequence[float], frame: tuple[float, ...
     for i in np.lexsort((points[:, 0], -points[:, 1])):
         boxes = [_box(points[i], widths[i], place) for place in PLACES]
         inside = [k for k, box in enumerate(boxes) if _within(box, frame)]
-        clear = [k for k in inside if not any(_overlap(boxes[k], other) for other in taken)]
-        best = next(iter(clear or inside), 0)
+        best = min(inside or [0], key=lambda k: sum(_overlap(boxes[k], other) for other in taken))  # noqa: B023
         chosen[i] = PLACES[best]
         taken.append(boxes[best])
     return chosen
@@ -153,5 +153,6 @@ def _within(box: tuple[float, ...], frame: tuple[float, ...]) -> bool:
     return frame[0] <= box[0] and frame[1] <= box[1] and box[2] <= frame[2] and box[3] <= frame[3]
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
-    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """The area that two boxes share."""
+    return max(0.0, min(a[2], b[2]) - max(a[0], b[0])) * max(0.0, min(a[3], b[3]) - max(a[1], b[1]))

@@ -11,8 +11,8 @@ from matplotlib.collections import PatchCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from tlbench.report.plot_heat import DARK, columns_by_group, group_lines, names_above
-from tlbench.report.plot_ink import INK, SOFT, backbone_of, belongs, name_of
+from tlbench.report.plot_heat import COLUMN, DARK, columns_by_group, group_lines, names_above
+from tlbench.report.plot_ink import INK, SOFT, backbone_of, belongs, name_of, short
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import IMPUTED, NOT_RUN, STATUSES
 
@@ -54,8 +54,8 @@ def coverage_map(ranking: Ranking, groups: dict[str, str]) -> Figure:
             for part in _tile(axes, (x, y), counts[row, d]):
                 belongs(part, dataset=d, backbone=backbone_of(grid, row))
     axes.set_yticks(np.arange(len(rows)) + 0.5, [name_of(grid, row) for row in rows], fontsize=7.5)
-    names_above(axes, [grid.datasets[d] for d in order])
-    group_lines(axes, [groups.get(grid.datasets[d], "") for d in order], inches=TILE_INCHES[0])
+    names_above(axes, [short(grid.datasets[d], COLUMN) for d in order])
+    group_lines(axes, [short(groups.get(grid.datasets[d], ""), COLUMN) for d in order], inches=TILE_INCHES[0])
     _key(figure, counts)
     return figure
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import gc
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -29,11 +31,24 @@ def frame(records: Iterable[Record], cells: Iterable[Cell] | None = None) -> pd.
     `not_run`. A cell whose fingerprints are blank stands for the data, weights and plug-in of those names that were
     measured last, so that old and new ones never mix. Numbers that were not measured are NaN.
     """
-    rows = list(map(_row, records)) if cells is None else _rows_of(cells, records)
+    with _without_collections():
+        rows = list(map(_row, records)) if cells is None else _rows_of(cells, records)
     table = pd.DataFrame(rows, columns=list(COLUMNS)).astype(dict.fromkeys(_NUMBERS, "float64"))
     table = table.astype({"budget": "int64", "seed": "int64", "labels": "int64", "short_classes": "int64"})
     order = ["dataset", "backbone", "strategy", "budget", "seed", "key"]
     return table.astype({"transductive": bool, "dirty": bool}).sort_values(order, ignore_index=True)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Records have no cycles; looking for some among millions of new objects takes as long as reading them."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _rows_of(cells: Iterable[Cell], records: Iterable[Record]) -> list[dict[str, Any]]:

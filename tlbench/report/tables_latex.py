@@ -60,7 +60,7 @@ Marks = tuple[int, frozenset[int]]  # the best row, and those that it is not sho
 def _marks(ranking: Ranking, group: Group, number: int) -> Iterator[Marks]:
     """Of the headline, then of each budget."""
     first = [row for row, tier in zip(group.ranked, group.tiers, strict=True) if tier == 1]
-    yield group.ranked[0] if group.ranked else -1, frozenset(first)
+    yield group.ranked[0] if len(group.ranked) > 1 else -1, frozenset(first)
     choices = {choice.budget: choice for choice in ranking.choices if number == 0}
     for budget in ranking.grid.budgets:
         choice = choices.get(budget)

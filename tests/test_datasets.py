@@ -77,7 +77,7 @@ def test_a_dataset_is_what_its_card_says_to_the_bit(name: str) -> None:
 
 
 def test_the_pictures_do_not_depend_on_the_processor() -> None:
-    code = "import sys; from tests.test_datasets import drawn_here; print(drawn_here())"
+    code = "import sys; sys.path.insert(0, 'tests'); from test_datasets import drawn_here; print(drawn_here())"
     features = "AVX512F AVX512CD AVX512_SKX AVX512_CLX AVX512_CNL AVX512_ICL X86_V4 AVX2 FMA3 X86_V3"
     environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": features}
     command = [sys.executable, "-W", "ignore", "-c", code]

@@ -121,7 +121,7 @@ def _title(grid: Grid, row: int, transductive: bool) -> str:
     whole = applicable.sum() == len(datasets) * len(budgets)
     partial = len(datasets) < len(grid.datasets)
     where = f"{len(datasets)} of {len(grid.datasets)} datasets" if partial else "all datasets"
-    title = f"{where}, {', '.join(budgets) or 'no'} labels a class" + ("" if whole else ", not every combination of them")
+    title = f"{where}, {', '.join(budgets) or 'no'} labels a class" + ("" if whole else ", not every combination")
     if partial and datasets:
         title += f"; without {', '.join(sorted(set(grid.datasets) - set(datasets)))}"
     return f"transductive (a prediction depends on the other test inputs): {title}" if transductive else title

@@ -67,14 +67,15 @@ function paint() {
   tell();
 }
 
-// What is chosen, in words, and the link to it.
+// What is chosen, in words.
 function tell() {
-  const of = (some, all, noun) => some.length < all.length ? [`${some.length} of ${all.length} ${noun}`] : [];
+  const values = new Map(KINDS.map(kind => [kind, ticked().filter(([name]) => name === kind).map(([, value]) => value)]));
+  const few = names => names.length > 3 ? `${names.slice(0, 2).join(", ")} and ${names.length - 2} more` : names.join(", ");
   const words = [
-    ...chosen.budgets.length < grid.budgets.length ? [`${chosen.budgets.map(b => grid.budgets[b]).join(", ")} labels a class`] : [],
-    ...of(chosen.backbones, grid.backbones, "backbones"), ...of(chosen.datasets, grid.datasets, "datasets"),
-  ];
-  document.getElementById("shown").textContent = chosen.any ? words.join(" · ") || "everything" : "everything";
+    values.get("budget").length ? `${few(values.get("budget"))} labels a class` : "",
+    few(values.get("backbone")), few([...values.get("group"), ...values.get("dataset")]),
+  ].filter(Boolean);
+  for (const part of document.querySelectorAll(".shown")) part.textContent = words.join(" · ") || "everything";
 }
 
 function apply(keep) {

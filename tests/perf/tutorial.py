@@ -1,4 +1,4 @@
-"""What a transfer-learning tutorial writes: image files, a Dataset that decodes them, a DataLoader, ten lines of loop."""
+"""What a transfer-learning tutorial writes: image files, a Dataset that decodes them, a DataLoader, a short loop."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
     python tests/perf/yardstick.py --strategies lora linear_probe --budgets 2 10 --repeats 3
 
 Prints, and writes to results/perf/ as Markdown and JSON, a row a strategy: seconds of tlbench, ratios of medians to
-`plain` (plain.py) and `tutorial` (tutorial.py) with their spread, whether the states agree over the first ten steps, and
-the fraction of the speed that this machine's matrix products would allow.
+`plain` (plain.py) and `tutorial` (tutorial.py) with their spread, whether the states agree over the first ten steps,
+and the fraction of the speed that this machine's matrix products would allow.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ def _table(rows: list[Row], rate: float, asked: argparse.Namespace) -> str:
         f"`python tests/perf/yardstick.py {' '.join(sys.argv[1:])}`, one thread, {os.cpu_count()} cores, "
         f"{rate / 1e9:.0f} GFLOP/s in matrix products, torch {torch.__version__}",
         "",
-        "| strategy | tlbench, s | plain / tlbench | tutorial / tlbench | states after 10 steps | same answers | floor |",
+        "| strategy | tlbench, s | plain / tlbench | tutorial / tlbench | states after 10 steps | answers | floor |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:

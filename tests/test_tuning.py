@@ -235,6 +235,19 @@ def test_a_row_that_is_ranked_apart_is_told_of_too(whole: pd.DataFrame) -> None:
     assert section.untuned == ["nearest_mean"]
 
 
+def test_a_gain_that_one_row_in_many_has_by_chance_is_not_said(whole: pd.DataFrame) -> None:
+    rng = np.random.Generator(np.random.PCG64(2))
+    copies = []
+    for i in range(20):  # rows whose default differs from what tuning chose by noise alone
+        moved = whole[whole.strategy.eq("lora")].assign(strategy=f"noise_{i:02d}", trials=[()] * 54)
+        noise = dict(zip(DATASETS, rng.normal(0, 0.01, len(DATASETS)), strict=True))
+        copies.append(moved.assign(default_score=moved.score - moved.dataset.map(noise), key=moved.key + str(i)))
+    analysis = analysed(pd.concat(copies))
+    section = page_tuning.section(analysis)
+    assert (~analysis.tuning.tasks.holds_zero).any()
+    assert section and [words for words, _ in section.sentences] == [page_tuning.SAID["undecided"]]
+
+
 def test_one_dataset_does_not_say_whether_tuning_helps(whole: pd.DataFrame) -> None:
     section = page_tuning.section(analysed(whole[whole.dataset.eq("digits")]))
     assert section and [words for words, _ in section.sentences] == [page_tuning.SAID["no interval"]]

@@ -18,7 +18,7 @@ NEAR = 0.01  # enough trials: the expected score stays this close to that of all
 UNFINISHED = "not every cell was run"
 LEARNS = "its sampler learns from earlier trials, so that some of them say nothing of what fewer would have found"
 HALVED = "some trials were stopped early, and what was stopped cannot be compared with what was not"
-ALONE = "not every trial was scored on the test set"
+ALONE = "the results do not hold the test score of every trial"
 UNTOLD = "the results do not hold its trials"
 
 

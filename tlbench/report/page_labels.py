@@ -33,15 +33,17 @@ def section(analysis: Analysis) -> dict[str, Any]:
     if asked is None:
         return made
     names = [name_of(asked.grid, row) for row in asked.rows]
+    strategies = [asked.grid.rows[row][0] for row in asked.rows]  # those that advice names are on one network
     pairs = _pairs(asked)
-    placed = [pair for pair in pairs if _placed(asked, pair)]
+    placed = sorted((pair for pair in pairs if _placed(asked, pair)), key=lambda pair: (sum(pair), pair))
     return {
         **made,
         "covers": asked.said[1],
         "few": len(asked.datasets) < len(asked.grid.datasets) and [asked.grid.datasets[d] for d in asked.datasets],
         "range": f"{asked.budgets[0]} to {asked.budgets[-1]}",
         "reference": asked.counted_in,
-        "advice": [_advice(asked, step, names) for step in asked.steps],
+        "network": names[0] != strategies[0] and asked.grid.rows[asked.rows[asked.references[0]]][1],
+        "advice": [_advice(asked, step, strategies) for step in asked.steps],
         "times": _times(asked),
         "crossed": sum(asked.said[0].ahead.labels[pair] > 0 for pair in pairs),
         "pairs": len(pairs),
@@ -56,11 +58,14 @@ def _advice(asked: Labels, step: Step, names: list[str]) -> Advice:
     """Labelling up to the next budget against the best row at this one."""
     reference, b = asked.references[0], asked.budgets.index(step.budget)
     place = labels_span(asked.said[0].needed, asked.budgets, step.best, reference, b)
-    switch = f"{names[step.best]} gives {_points(step.switch)}; {names[reference]} needs {place} labels to match it"
+    switch = (
+        f"{names[step.best]} instead of {names[reference]} gives {_points(step.switch)}; "
+        f"{names[reference]} needs {place} labels to match it"
+    )
     if step.best == reference:
-        switch = f"nothing does better than {names[reference]}"
+        switch = f"nothing here does better than {names[reference]}"
     if step.more is None or step.rather is None:
-        return Advice(step.budget, "No larger budget was run", f"{switch[0].upper()}{switch[1:]}.")
+        return Advice(step.budget, "No larger budget was run", f"{switch}.")
     following = asked.budgets[b + 1]
     more = f"Labelling up to {following} gives {names[reference]} {_points(step.more)}"
     head = f"Label more: up to {following}" if step.best == reference else _head(step, following, names)

@@ -21,6 +21,7 @@ COLUMNS, PANELS = 4, 12  # panels side by side, and panels: the best rows; the p
 LABEL_POINTS = 7.5
 ROW_INCHES = 0.2
 FINE = 60  # points of a line
+LONGEST = 32  # letters of a name
 
 
 def label_equivalence(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
@@ -87,7 +88,9 @@ def _contests(asked: Labels, analysis: Analysis) -> list[Contest]:
     meta, names = analysis.meta, [asked.grid.rows[row] for row in asked.rows]
     place = {name: i for i, name in enumerate(names)}
     overtakes = [None if i == j else (i, j) for i, j in enumerate(asked.references)]
-    made = [Contest(f"ahead of {_short(asked.counted_in)} from", overtakes)]
+    strategies = {names[j][0] for j in asked.references}
+    reference = _short(strategies.pop()) if len(strategies) == 1 else "the reference"
+    made = [Contest(f"ahead of {reference} from", overtakes)]
     for floor in (meta.baseline, *meta.raw_floors):
         pairs = [
             None if name in meta.without_pretraining or (floor, backbone) not in place else (place[floor, backbone], i)
@@ -172,4 +175,4 @@ def _inside(labels: np.ndarray, budgets: Sequence[int], edges: tuple[float, floa
 
 def _short(name: str) -> str:
     """A name that fits beside a panel."""
-    return name if len(name) <= 32 else f"{name[:31]}…"
+    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"

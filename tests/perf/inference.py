@@ -22,6 +22,7 @@ STATISTICS: dict[str, Callable[[Analysis], object]] = {
     "resamples": lambda analysis: analysis.resamples,
     "rank intervals, IQM, profiles": lambda analysis: analysis.standings,
     "sensitivity": lambda analysis: analysis.sensitivity,
+    "verdicts, ratings, more seeds": lambda analysis: analysis.verdicts,
 }
 
 

@@ -6,7 +6,7 @@ says when two rows are as good as the same. Both see one difference a dataset.
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy import stats as reference
@@ -70,8 +70,7 @@ def posterior(differences: np.ndarray) -> np.ndarray:
     sums = np.round(d[:, first] + d[:, second], DIGITS)  # [P, T]
     below, above = _step(-sums - 2 * ROPE), _step(sums - 2 * ROPE)
     counts = np.zeros((3, len(d)))
-    for weights in _weights(d.shape[1] - 1):  # [n, D + 1]
-        products = weights[:, first] * weights[:, second] * np.where(first == second, 1.0, 2.0)
+    for products in _products(d.shape[1] - 1):  # [n, T]
         low, high = products @ below.T, products @ above.T  # [n, P]
         within = 1 - low - high
         is_low = (low >= within) & (low >= high)
@@ -95,9 +94,11 @@ def _step(x: np.ndarray) -> np.ndarray:
     return np.heaviside(np.round(x, DIGITS), 0.5)
 
 
-@cache
-def _weights(datasets: int) -> list[np.ndarray]:
-    """DRAWS weights of the prior's dataset and the real ones, in chunks [CHUNK, D + 1] that fit into a cache."""
+@lru_cache(maxsize=1)  # many megabytes for many datasets
+def _products(datasets: int) -> list[np.ndarray]:
+    """DRAWS products of the weights of each two datasets, the prior's first, in chunks [CHUNK, T] that fit a cache."""
     rng = np.random.Generator(np.random.PCG64(datasets))
-    drawn = rng.dirichlet(np.concatenate([[PRIOR], np.ones(datasets)]), size=DRAWS)
-    return np.split(drawn, DRAWS // CHUNK)
+    weights = rng.dirichlet(np.concatenate([[PRIOR], np.ones(datasets)]), size=DRAWS)
+    first, second = np.triu_indices(datasets + 1)
+    products = weights[:, first] * weights[:, second] * np.where(first == second, 1.0, 2.0)
+    return np.split(products, DRAWS // CHUNK)

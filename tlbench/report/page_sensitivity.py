@@ -7,11 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.numbers import NONE, half_width, percent, points
-from tlbench.report.page_tables import Field, Table
+from tlbench.report.numbers import NONE, half_width, percent, with_interval
+from tlbench.report.page_tables import Field, Table, known
 from tlbench.report.plot_ink import name_of
 from tlbench.report.sensitivity import Seen, Sensitivity, Variant
-from tlbench.report.stats import Interval
+from tlbench.report.stats.resampling import LEAST_DATASETS
+
+LEFT_OUT = ("ranks, one dataset left out", "tiers, one left out", "moves most without")
 
 
 class Panel(NamedTuple):
@@ -21,7 +23,8 @@ class Panel(NamedTuple):
     table: Table
     seen: list[Seen]
     clean: str  # who is first without those datasets; "" where none is left, or none was seen
-    datasets: int
+    enough: bool  # are there enough datasets for intervals of ranks?
+    least: int
 
 
 def section(analysis: Analysis) -> Panel | None:
@@ -29,44 +32,44 @@ def section(analysis: Analysis) -> Panel | None:
     found = analysis.sensitivity
     if found is None:
         return None
-    firsts = [_others_first(analysis, found, kind) for kind in (found.statistics, found.left_out)]
-    sentences = [*_left_out(analysis, found, firsts[1]), *_statistics(analysis, found, firsts[0])]
     return Panel(
-        sentences=sentences,
+        sentences=[*_left_out(analysis, found), *_tiers(found), _statistics(analysis, found)],
         table=_table(analysis, found),
         seen=list(found.seen),
         clean=_first(analysis, found.clean) if found.clean else "",
-        datasets=found.headline.datasets,
+        enough=not np.isnan(analysis.standings[0].rank_low).any(),
+        least=LEAST_DATASETS,
     )
 
 
-def _left_out(analysis: Analysis, found: Sensitivity, others: list[str]) -> list[str]:
+def _left_out(analysis: Analysis, found: Sensitivity) -> list[str]:
     if not found.left_out:
         return ["One dataset: none can be left out, and nothing is known of the order on others."]
-    count, same = len(found.left_out), len(found.left_out) - len(others)
-    said = [
-        f"{_first(analysis, found.headline)} is first whichever of the {count} datasets is left out."
-        if not others
-        else f"{_first(analysis, found.headline)} stays first in {same} of {count} cases when one dataset is left out; "
-        f"not {'; '.join(others)}."
-    ]
-    if not found.headline.tier.any():
-        return said
-    changed = [v.name.removeprefix("without ") for v in found.left_out if (v.tier != found.headline.tier).any()]
-    return [*said, f"The tiers change without any one of: {', '.join(changed)}." if changed else "No tier changes."]
+    leader, count = _first(analysis, found.headline), len(found.left_out)
+    firsts = [(variant.name, _first(analysis, variant)) for variant in found.left_out]
+    others = [f"{name} the first is {first}" for name, first in firsts if first != leader]
+    if not others:
+        return [f"{leader} is first whichever of the {count} datasets is left out."]
+    return [f"{leader} stays first in {count - len(others)} of {count} cases when one dataset is left out: "
+            f"{', '.join(others)}."]  # fmt: skip
 
 
-def _statistics(analysis: Analysis, found: Sensitivity, others: list[str]) -> list[str]:
-    if others:
-        return [f"Ordered otherwise than by the mean score, another row is first: {'; '.join(others)}."]
-    return ["It is first by the IQM and by the mean rank too."]
+def _tiers(found: Sensitivity) -> list[str]:
+    """Which datasets the tiers hang on; nothing where there are no tiers."""
+    if not found.headline.tier.any() or not found.left_out:
+        return []
+    told = [variant for variant in found.left_out if variant.tier.any()]
+    if not told:
+        return ["With one dataset fewer there are not enough of them for tiers."]
+    changed = [v.name.removeprefix("without ") for v in told if (v.tier != found.headline.tier).any()]
+    return [f"The tiers change without any one of: {', '.join(changed)}." if changed else "Nor does any tier change."]
 
 
-def _others_first(analysis: Analysis, found: Sensitivity, variants: tuple[Variant, ...]) -> list[str]:
-    """Such as "without digits: lora", for each variant that another row leads."""
+def _statistics(analysis: Analysis, found: Sensitivity) -> str:
     leader = _first(analysis, found.headline)
-    firsts = [(variant.name, _first(analysis, variant)) for variant in variants]
-    return [f"{name}: {first}" for name, first in firsts if first != leader]
+    others = [(variant.name, _first(analysis, variant)) for variant in found.statistics]
+    told = [f"by the {name} it is {first}" for name, first in others if first != leader]
+    return f"By the mean score {leader} is first; {', '.join(told) or 'by the IQM and by the mean rank too'}."
 
 
 def _first(analysis: Analysis, variant: Variant) -> str:
@@ -77,13 +80,8 @@ def _first(analysis: Analysis, variant: Variant) -> str:
 
 def _table(analysis: Analysis, found: Sensitivity) -> Table:
     assert analysis.main is not None
-    columns = ["strategy", "backbone", "rank", "95 % interval", "first", "IQM", "± suite", "± tasks", "by IQM"]
-    columns += [
-        "mean rank",
-        "by mean rank",
-        *(["one dataset left out", "moves most without"] if found.left_out else []),
-    ]
-    columns += ["without seen datasets"] if found.clean else []
+    columns = ["strategy", "backbone", "rank", "95 % interval", "first", "IQM", "± tasks", "by IQM", "mean rank"]
+    columns += ["by mean rank", *(LEFT_OUT if found.left_out else ()), *(["unseen datasets"] if found.clean else [])]
     return Table(columns, [_row(analysis, found, place) for place in range(len(analysis.main.ranked))])
 
 
@@ -96,9 +94,9 @@ def _row(analysis: Analysis, found: Sensitivity, place: int) -> list[Field]:
         *(Field(name) for name in analysis.grid.rows[analysis.main.ranked[place]]),
         Field(str(own), own),
         _span(standing.rank_low[place], standing.rank_high[place]),
-        Field(percent(chance), None if np.isnan(chance) else chance),
-        Field(points(float(standing.iqm.mean[place])), float(standing.iqm.mean[place])),
-        *(_half(kind, place) for kind in (standing.iqm, standing.iqm_tasks)),
+        Field(percent(chance), known(chance)),
+        Field(with_interval(standing.iqm, place), float(standing.iqm.mean[place])),
+        Field(half_width(standing.iqm_tasks, place), known(standing.iqm_tasks.half[place])),
         Field(str(iqm), iqm),
         Field(f"{standing.mean_rank[place]:.1f}", float(standing.mean_rank[place])),
         Field(str(by_mean_rank), by_mean_rank),
@@ -111,19 +109,16 @@ def _row(analysis: Analysis, found: Sensitivity, place: int) -> list[Field]:
 
 
 def _when_left_out(found: Sensitivity, place: int) -> list[Field]:
-    """The range of the row's ranks, and the datasets without which it is farthest from its own."""
+    """The range of the row's ranks and tiers, and the datasets without which its rank is farthest from its own."""
     ranks = np.array([variant.rank[place] for variant in found.left_out])
+    tiers = np.array([variant.tier[place] for variant in found.left_out])
     away = np.abs(ranks - found.headline.rank[place])
     which = [found.left_out[d].name.removeprefix("without ") for d in np.flatnonzero(away == away.max())]
-    return [_span(ranks.min(), ranks.max()), Field(", ".join(which) if away.any() else NONE)]
+    tier = _span(tiers.min(), tiers.max()) if tiers.all() else Field(NONE)
+    return [_span(ranks.min(), ranks.max()), tier, Field(", ".join(which) if away.any() else NONE)]
 
 
 def _span(low: float, high: float) -> Field:
     if np.isnan(low):
         return Field(NONE)
     return Field(f"{low:.0f}" if low == high else f"{low:.0f} to {high:.0f}", float(low))
-
-
-def _half(interval: Interval, place: int) -> Field:
-    half = float(interval.half[place])
-    return Field(half_width(interval, place), None if np.isnan(half) else half)

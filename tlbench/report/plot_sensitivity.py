@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -22,8 +23,8 @@ def ranks_by_variant(analysis: Analysis, looks: dict[int, Look]) -> Figure | Non
     rows = main.ranked
     variants = [found.headline, *found.variants]
     longest = max(len(name_of(analysis.grid, row)) for row in rows)
-    size = 0.9 + 0.075 * longest + COLUMN_INCHES * len(variants), 1.4 + ROW_INCHES * len(rows)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12))
+    size = 0.9 + 2 * 0.075 * longest + COLUMN_INCHES * len(variants), 1.4 + ROW_INCHES * len(rows)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     axes = figure.subplots()
     for place, row in enumerate(rows):
         look = looks[row]
@@ -35,8 +36,20 @@ def ranks_by_variant(analysis: Analysis, looks: dict[int, Look]) -> Figure | Non
     axes.set_yticks(found.headline.rank, [name_of(analysis.grid, row) for row in rows], fontsize=LABEL_POINTS)
     axes.set(ylim=(len(rows) + 0.6, 0.4), xlim=(-0.4, len(variants) - 0.6))
     axes.grid(False)
+    _ends(axes, variants[-1].rank, [name_of(analysis.grid, row) for row in rows])
     _columns(axes, found, [short(variant.name, 30) for variant in variants])
     return figure
+
+
+def _ends(axes: Axes, ranks: np.ndarray, names: list[str]) -> None:
+    """Names the rows again where their lines end, so that one can be followed from either side."""
+    right = axes.twinx()
+    there = sorted(set(ranks.tolist()))
+    texts = [", ".join(name for rank, name in zip(ranks, names, strict=True) if rank == place) for place in there]
+    right.set_yticks(there, texts, fontsize=LABEL_POINTS)
+    right.set(ylim=axes.get_ylim())
+    right.tick_params(length=0)
+    right.grid(False)
 
 
 def _columns(axes: Axes, found: Sensitivity, names: list[str]) -> None:

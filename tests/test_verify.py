@@ -16,7 +16,7 @@ from tlbench.executors import Means
 from tlbench.store import Store
 from tlbench.suite import load_suite
 from tlbench.types import Cell, Record, Status, TlbenchError
-from tlbench.verify import Predictions, Verdict, Verification, chosen_trial, verify
+from tlbench.verify import Change, Predictions, Verdict, Verification, _compared, chosen_trial, verify
 
 SUITE = """
 name = "tiny"
@@ -150,6 +150,20 @@ def test_rounding_is_the_same_and_nothing_else_is(home: Path) -> None:
     assert compared(record, rounded, score=score + 0.006) is Verdict.DIFFERENT
     assert compared(record, None, status=Status.FAILED) is Verdict.DIFFERENT
     assert compared(record, bits, hyperparameters={"lr": 0.5}) is Verdict.DIFFERENT
+    made = Verification(record, record, (), (Change("torch", "2.14", "2.15"),), rounded, 1)
+    said = list(verify_words.lines(made))
+    assert any("differ by 1e-06 at most; 0.2% of predictions" in line for line in said)
+    assert any("2.14 then, 2.15 now" in line for line in said) and "some of these differ" in said[-1]
+
+
+def test_logits_that_are_no_numbers_are_compared_too(home: Path) -> None:
+    record = published(home / "results" / "tiny")
+    good, bad = np.eye(3, dtype=np.float32), np.full((3, 3), np.nan, np.float32)
+    both = {"0": good, "1": bad} if chosen_trial(record) == 0 else {"0": bad, "1": good}
+    assert _compared(record, both, both) == (True, 0.0, 0.0)
+    moved = {name: array + np.float32(0.5) for name, array in both.items()}
+    assert _compared(record, both, moved) == (False, 0.5, 0.0)
+    assert _compared(record, both, {}) is None
 
 
 def test_the_chosen_trial_is_known_by_its_seal(home: Path) -> None:
@@ -173,6 +187,12 @@ def test_what_cannot_be_opened_by_its_name_asks_for_a_reference(store: Path, axi
     key = spoil(store, replace(record, cell=replace(record.cell, **{axis: "nowhere"})))
     with pytest.raises(TlbenchError, match=f"{axis} 'nowhere' cannot be opened.*--{axis} REF"):
         verify(store, key)
+
+
+def test_a_reference_to_something_else_is_refused(home: Path) -> None:
+    record = published(home / "results" / "tiny")
+    with pytest.raises(TlbenchError, match="'symmetry' is called 'symmetry', but the cell was run on 'count'"):
+        verify(home / "results" / "tiny", record.cell.key, dataset="symmetry")
 
 
 def test_no_cell_and_several_cells_are_errors_that_say_so(home: Path) -> None:

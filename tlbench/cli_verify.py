@@ -37,8 +37,7 @@ def verify(
         raise TlbenchError(several(cell, cells))
     folder, record = cells[0]
     typer.echo(f"{record.cell.name} ({record.cell.key[:12]}) in {folder}")
-    references = [reference for reference in (dataset, backbone) if reference]
-    made = verified(folder, record.cell.key, plugins=plugin or (), references=references)
+    made = verified(folder, record.cell.key, plugins=plugin or (), dataset=dataset, backbone=backbone)
     for line in verify_words.lines(made):
         typer.echo(line)
     raise typer.Exit(0 if made.held else 1)

@@ -53,11 +53,11 @@ class Change(NamedTuple):
 
 
 class Predictions(NamedTuple):
-    """How far the test logits of the chosen configuration are from those that were published."""
+    """How far the test logits are from those that were published."""
 
-    bitwise: bool  # of every refitted trial
-    largest: float  # absolute difference of two logits
-    flipped: float  # share of test examples that another class is predicted for
+    bitwise: bool  # is every logit of every refitted trial the same?
+    largest: float  # absolute difference of two logits, of any refitted trial
+    flipped: float  # share of test examples that the chosen trial gives another class
 
 
 class Verification(NamedTuple):
@@ -96,16 +96,20 @@ def chosen_trial(record: Record) -> int | None:
     return next((n for n in numbers if seal({"chosen": n, **selection}) == found.selection_seal), None)
 
 
-def verify(folder: Path, key: str, *, plugins: Sequence[str] = (), references: Sequence[str] = ()) -> Verification:
+def verify(
+    folder: Path, key: str, *, plugins: Sequence[str] = (), dataset: str = "", backbone: str = ""
+) -> Verification:
     """Runs the cell with this key again, beside the cells that it was trained with, and compares.
 
-    The store of `folder` is only read. `plugins` and `references` (of a dataset or backbone) open what the names in the
+    The store of `folder` is only read. `plugins` and the references `dataset` and `backbone` open what the names in the
     record do not. Data and activations that the cache holds are used.
     Raises TlbenchError when the store has no such cell, and when its strategy, data or backbone cannot be opened.
     """
     then = _published(folder, key)
     record, cell = then.record, then.record.cell
-    _open(cell, plugins, references)
+    _open(cell, plugins)
+    _named(DATASETS, cell.dataset, dataset)
+    _named(BACKBONES, cell.backbone, backbone)
     suite = _suite(folder, cell, then.kin, plugins)
     company = [each.cell.seed for each in then.kin if _trained_together(each, record)]
     only = Filter(budget=(cell.budget,), seed=tuple(company))
@@ -147,8 +151,8 @@ def _trained_together(other: Record, record: Record) -> bool:
     return other.cell == record.cell or (together and other.cell.budget == record.cell.budget)
 
 
-def _open(cell: Cell, plugins: Sequence[str], references: Sequence[str]) -> None:
-    """Makes strategy, data and backbone known under the names in the record."""
+def _open(cell: Cell, plugins: Sequence[str]) -> None:
+    """Makes the strategy known under the name in the record."""
     fill_registries()
     for plugin in plugins:
         load_plugin(plugin)
@@ -156,14 +160,14 @@ def _open(cell: Cell, plugins: Sequence[str], references: Sequence[str]) -> None
         raise TlbenchError(
             f"strategy {cell.strategy!r} is not known; it came from a plug-in: name the file with --plugin FILE.py"
         )
-    _named(DATASETS, cell.dataset, references)
-    _named(BACKBONES, cell.backbone, references)
 
 
-def _named(registry: Registry, name: str, references: Sequence[str]) -> None:
-    for reference in references:
-        if reference in registry:
-            registry.name(reference)
+def _named(registry: Registry, name: str, reference: str) -> None:
+    """Makes data or a network known under the name in the record."""
+    if reference and registry.name(reference) != name:
+        raise TlbenchError(
+            f"{reference!r} is called {registry.name(reference)!r}, but the cell was run on {name!r}; name that one"
+        )
     try:
         registry.name(name)
     except TlbenchError as error:
@@ -207,13 +211,16 @@ def _run(suite: Suite, only: Filter, cell: Cell, then: _Published) -> tuple[Reco
 
 
 def _compared(record: Record, then: dict[str, np.ndarray], now: dict[str, np.ndarray]) -> Predictions | None:
-    """Of the chosen trial; and whether all refitted trials are the same bit for bit."""
+    """None where the chosen trial has no logits of one shape, then and now."""
     chosen = str(chosen_trial(record))
     if chosen not in then or chosen not in now or then[chosen].shape != now[chosen].shape:
         return None
-    bitwise = then.keys() == now.keys() and all(np.array_equal(then[trial], now[trial]) for trial in then)
-    a, b = then[chosen].astype(np.float64), now[chosen].astype(np.float64)
-    return Predictions(bitwise, float(np.abs(a - b).max()), float((a.argmax(1) != b.argmax(1)).mean()))
+    both = then.keys() & now.keys()
+    bitwise = then.keys() == now.keys() and all(np.array_equal(then[n], now[n], equal_nan=True) for n in both)
+    with np.errstate(invalid="ignore"):  # a trial that diverged
+        largest = max(float(np.nanmax(np.abs(then[n] - now[n]), initial=0.0)) for n in both)
+    flipped = float((then[chosen].argmax(1) != now[chosen].argmax(1)).mean())
+    return Predictions(bitwise, largest, flipped)
 
 
 def _unsealed(record: Record, sealed: str) -> list[Change]:

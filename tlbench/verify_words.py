@@ -54,11 +54,7 @@ def _meaning(made: Verification) -> str:
     if made.verdict is Verdict.IDENTICAL:
         return "the published cell comes out again, bit for bit"
     if made.verdict is Verdict.SAME:
-        promise = made.published.provenance.determinism
-        why = (
-            "equal bits are promised on one machine's CPU and with equal packages" if promise == "bitwise" else "only "
-        )
-        return f"the same choice, and a score within {TOLERANCE} of the published one; {why}"
+        return f"the same choice, and a score within {TOLERANCE} of the published one; {_promise(made)}"
     if made.again is None:
         reasons = " and ".join(f"the {change.what}" for change in made.changed)
         return f"it was not run again, since {reasons} changed"

@@ -21,7 +21,7 @@ COLUMNS, PANELS = 4, 12  # panels side by side, and panels: the best rows; the p
 LABEL_POINTS = 7.5
 ROW_INCHES = 0.2
 FINE = 60  # points of a line
-LONGEST = 32  # letters of a name
+LONGEST, TITLE, PART = 32, 26, 18  # letters of a name beside a line, above a panel, and within a title
 
 
 def label_equivalence(analysis: Analysis, looks: dict[int, Look]) -> Figure | None:
@@ -39,13 +39,14 @@ def label_equivalence(analysis: Analysis, looks: dict[int, Look]) -> Figure | No
     panels = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False).ravel()
     for axes, i in zip(panels, places, strict=False):
         _equivalence(axes, asked, i, looks[asked.rows[i]])
-        axes.set_title(_short(name_of(asked.grid, asked.rows[i])), loc="left", fontsize=8, color=INK)
+        axes.set_title(_short(name_of(asked.grid, asked.rows[i]), TITLE), loc="left", fontsize=8, color=INK)
     for axes in panels[len(places) :]:
         axes.set_visible(False)
     for axes in panels[max(len(places) - columns, 0) : len(places)]:
         axes.set_xlabel("labels a class", fontsize=8)
         axes.xaxis.set_tick_params(labelbottom=True)
-    figure.supylabel(f"labels that {_short(asked.counted_in)} needs", fontsize=8.5)
+    words = "labels that", _short(asked.counted_in), "needs"
+    figure.supylabel((" " if lines > 1 else "\n").join(words), fontsize=8.5)
     return figure
 
 
@@ -89,14 +90,14 @@ def _contests(asked: Labels, analysis: Analysis) -> list[Contest]:
     place = {name: i for i, name in enumerate(names)}
     overtakes = [None if i == j else (i, j) for i, j in enumerate(asked.references)]
     strategies = {names[j][0] for j in asked.references}
-    reference = _short(strategies.pop()) if len(strategies) == 1 else "the reference"
+    reference = _short(strategies.pop(), PART) if len(strategies) == 1 else "the reference"
     made = [Contest(f"ahead of {reference} from", overtakes)]
     for floor in (meta.baseline, *meta.raw_floors):
         pairs = [
             None if name in meta.without_pretraining or (floor, backbone) not in place else (place[floor, backbone], i)
             for i, (name, backbone) in enumerate(names)
         ]
-        made.append(Contest(f"ahead of {_short(floor)} up to", pairs))
+        made.append(Contest(f"ahead of {_short(floor, PART)} up to", pairs))
     return [contest for contest in made if any(contest.pairs)]
 
 
@@ -173,6 +174,6 @@ def _inside(labels: np.ndarray, budgets: Sequence[int], edges: tuple[float, floa
     return np.where(labels == 0, below, np.where(np.isinf(labels), above, labels))
 
 
-def _short(name: str) -> str:
-    """A name that fits beside a panel."""
-    return name if len(name) <= LONGEST else f"{name[: LONGEST - 1]}…"
+def _short(name: str, longest: int = LONGEST) -> str:
+    """A name that fits where it is written."""
+    return name if len(name) <= longest else f"{name[: longest - 1]}…"

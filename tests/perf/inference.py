@@ -23,6 +23,8 @@ STATISTICS: dict[str, Callable[[Analysis], object]] = {
     "rank intervals, IQM, profiles": lambda analysis: analysis.standings,
     "sensitivity": lambda analysis: analysis.sensitivity,
     "verdicts, ratings, more seeds": lambda analysis: analysis.verdicts,
+    "crossovers, labels needed": lambda analysis: analysis.labels,
+    "negative transfer": lambda analysis: analysis.transfer,
 }
 
 

@@ -46,7 +46,7 @@ def label_equivalence(analysis: Analysis, looks: dict[int, Look]) -> Figure | No
         axes.set_xlabel("labels a class", fontsize=8)
         axes.xaxis.set_tick_params(labelbottom=True)
     words = "labels that", _short(asked.counted_in), "needs"
-    figure.supylabel((" " if lines > 1 else "\n").join(words), fontsize=8.5)
+    figure.supylabel((" " if lines > 1 else "\n").join(words), fontsize=8.5, multialignment="center")
     return figure
 
 

@@ -253,15 +253,21 @@ def test_a_tap_sorts_and_words_find_chosen_cells(whole: str, browse: Open) -> No
     const list = document.getElementById("cells"), table = document.querySelector("#chosen table");
     list.open = true;
     setTimeout(() => {
-      const find = list.querySelector("input");
-      find.value = "lora"; find.dispatchEvent(new Event("input"));
+      const input = list.querySelector("input"), found = list.querySelector("tbody");
+      const find = words => {
+        input.value = words; input.dispatchEvent(new Event("input"));
+        return [...found.rows].map(row => [...row.cells].map(cell => cell.textContent));
+      };
       table.tHead.rows[0].cells[0].firstChild.click(); table.tHead.rows[0].cells[0].firstChild.click();
       const ranks = [...table.tBodies[0].rows].map(row => Number(row.cells[0].dataset.v));
-      const found = list.querySelector("tbody");
-      document.title = JSON.stringify([found.rows.length, ranks, found.textContent]);
+      document.title = JSON.stringify([ranks, find("lora"), find("not_run")]);
     }, 100);"""
-    found, ranks, text = json.loads(browse(whole, link="dataset=hebrew&budget=5", act=act).title)
-    frame = cells().query("dataset == 'hebrew' and budget == 5 and strategy == 'lora'")
-    assert found == len(frame)
+    ranks, done, holes = json.loads(browse(whole, link="dataset=hebrew&budget=5", act=act).title)
+    frame = (
+        cells().query("dataset == 'hebrew' and budget == 5 and strategy == 'lora'").sort_values(["backbone", "seed"])
+    )
     assert ranks == sorted(ranks, reverse=True)
-    assert all(f"{score:.4f}" in text for score in frame.score)
+    assert [line[6] for line in done] == [f"{score:.4f}" for score in frame.score]
+    assert [line[7] for line in done] == [f"{score:.4f}" for score in frame.default_score]
+    assert {line[11] for line in done} == {"lr=0.01, weight_decay=0.0001"}
+    assert len(holes) == 2 and all(line[13].startswith("tlbench run ") and line[6:9] == [""] * 3 for line in holes)

@@ -18,6 +18,8 @@ from tlbench.report.scores import ABSENT, IMPUTED, NOT_RUN, STATUSES, Grid
 HOLES_SHOWN = 300
 SIGNS = {"done": "✓", "skipped": "–", NOT_RUN: "?", **dict.fromkeys(IMPUTED, "✗")}
 LEVELS = ("metric", "reason")  # columns that repeat few values
+SCALES = {"labels": 1, "default_score": 10_000, "peek_gap": 10_000}  # columns of numbers, as parts of one
+SEPARATOR = "\n"  # between hyperparameters
 
 
 class Hole(NamedTuple):
@@ -98,26 +100,27 @@ def labels_by_dataset(grid: Grid) -> Table:
 
 
 def packed(grid: Grid) -> dict:
-    """What the page's script lists of each cell beside its score and status: columns of codes and numbers, kept small.
+    """What the page's script lists of each cell beside its score and status: codes and whole numbers, kept small.
 
     `at` is the place of each cell in the flat [R, D, B, S] arrays of `page_selection`; null when they are all there.
+    A column that is the same in all cells is null where its level tells it all.
     """
     frame = grid.frame
+    chosen = frame.get("hyperparameters", pd.Series([None] * len(frame), index=frame.index))
+    repeated = {name: frame.get(name, pd.Series("", index=frame.index)).astype(str) for name in LEVELS}
+    repeated["names"] = chosen.map(_names)
     levels, columns = {}, {}
-    for name in LEVELS:
-        codes, values = pd.factorize(frame[name] if name in frame else pd.Series("", index=frame.index), sort=True)
-        levels[name], columns[name] = [str(value) for value in values], codes.tolist()
-    columns["labels"] = frame.labels.tolist() if "labels" in frame else [None] * len(frame)
-    for name in ("default_score", "peek_gap"):
-        columns[name] = _rounded(frame[name]) if name in frame else [None] * len(frame)
+    for name, values in repeated.items():
+        codes, found = pd.factorize(values, sort=True)
+        levels[name], columns[name] = found.tolist(), codes.tolist() if len(found) > 1 else None
+    for name, scale in SCALES.items():
+        columns[name] = _whole(scale * frame[name]) if name in frame else None
     columns["key"] = frame.key.str.slice(0, 12).tolist()
-    columns["hyperparameters"] = [_chosen(values) for values in frame.get("hyperparameters", [None] * len(frame))]
+    columns["values"] = chosen.map(_values).tolist()
     at = None if len(frame) == grid.z.size else np.ravel_multi_index(grid.place, grid.z.shape).tolist()
     uncounted = np.flatnonzero(frame.status.eq("done") & np.isnan(grid.z[grid.place]))  # skipped on another seed
-    return {
-        "levels": levels, "columns": columns, "at": at,
-        "uncounted": {int(i): round(float(frame.score.iat[i]), 4) for i in uncounted},
-    }  # fmt: skip
+    scores = {int(i): round(float(frame.score.iat[i]), 4) for i in uncounted}
+    return {"levels": levels, "columns": columns, "scales": SCALES, "at": at, "uncounted": scores}
 
 
 def _covered(counts: np.ndarray) -> Field:
@@ -143,13 +146,18 @@ def _listed(values: Iterable[int]) -> str:
     return ", ".join(str(value) for value in sorted(set(values)))
 
 
-def _rounded(values: pd.Series) -> list[float | None]:
-    numbers = values.to_numpy(float, na_value=np.nan).round(4)
-    return [None if number != number else number for number in numbers.tolist()]
+def _whole(values: pd.Series) -> list[int | None]:
+    numbers = values.to_numpy(float, na_value=np.nan)
+    return [None if number != number else round(number) for number in numbers.tolist()]
 
 
-def _chosen(values: object) -> str:
-    """Hyperparameters in a few characters; what is no mapping (a cell without any) is empty."""
-    if not isinstance(values, dict):
+def _names(chosen: object) -> str:
+    """Which hyperparameters a cell has: one of few texts. What is no mapping (a cell without any) is empty."""
+    return SEPARATOR.join(sorted(chosen)) if isinstance(chosen, dict) else ""
+
+
+def _values(chosen: object) -> str:
+    if not isinstance(chosen, dict):
         return ""
-    return ", ".join(f"{k}={v:.3g}" if isinstance(v, float) else f"{k}={v}" for k, v in sorted(values.items()))
+    values = [value for _, value in sorted(chosen.items())]
+    return SEPARATOR.join(f"{value:.3g}" if isinstance(value, float) else str(value) for value in values)

@@ -5,7 +5,7 @@ list.addEventListener("toggle", fill);
 function fill() {
   if (!list.open || list.dataset.ready) return;
   list.dataset.ready = "yes";
-  const { commands, cells: { levels, columns, at, uncounted } } = data;
+  const { commands, cells: { levels, columns, scales, at, uncounted } } = data;
   const order = ["status", "strategy", "backbone", "dataset", "budget", "seed", "score", "default_score", "peek_gap",
     "metric", "labels", "hyperparameters", "reason"];
   const sizes = [grid.datasets.length, grid.budgets.length, grid.seeds.length];
@@ -22,11 +22,18 @@ function fill() {
     if (grid.statuses[grid.status[flat]] !== "done") return "";
     return grid.z[flat] === null ? uncounted[i] : score(r, d, b, s).toFixed(4);
   };
+  const level = (name, i) => levels[name][columns[name] ? columns[name][i] : 0];
+  const number = (value, scale) => value === null ? "" : (value / scale).toFixed(scale === 1 ? 0 : 4);
+  const hyperparameters = i => {
+    const values = columns.values[i].split("\n");
+    return values[0] && level("names", i).split("\n").map((name, k) => `${name}=${values[k]}`).join(", ");
+  };
   const read = (name, i) => {
     if (name in named) return named[name](axes(i));
     if (name === "score") return height(i, axes(i));
-    const value = columns[name][i];
-    return name in levels ? (value < 0 ? "" : levels[name][value]) : value ?? "";
+    if (name === "hyperparameters") return hyperparameters(i);
+    if (name in scales) return columns[name] ? number(columns[name][i], scales[name]) : "";
+    return name in levels ? level(name, i) : columns[name][i];
   };
   const quote = word => /^[\w@%+=:,./-]+$/.test(word) ? word : "'" + word.replaceAll("'", "'\"'\"'") + "'";
   const command = i => {

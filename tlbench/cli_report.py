@@ -10,7 +10,7 @@ import typer
 from tlbench.cli_options import Backbones, Datasets, Only, Plugins, Preset, Results
 from tlbench.types import TlbenchError
 
-Suites = Annotated[str | None, typer.Argument(metavar="[SUITE]", help="The suite to report; or give --from FILE.")]
+Suites = Annotated[str | None, typer.Argument(metavar="SUITE", help="The suite to report; or give --from FILE.")]
 Table = Annotated[
     Path | None, typer.Option("--from", metavar="FILE", help="Results in a .csv, .tsv or .parquet, instead of a suite.")
 ]

@@ -5,16 +5,21 @@ from __future__ import annotations
 import itertools
 import json
 
+import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
 from report_simulation import meta, simulate
 
 from tlbench.report import document, document_costs, page_costs
 from tlbench.report.analysis import Analysis
 from tlbench.report.cost_questions import FAMILIES, LABELS, Costs, repeatable
+from tlbench.report.plot_cost import score_against_cost
+from tlbench.report.plot_ink import STYLE, looks
 from tlbench.report.stats.fronts import on_front, within_one_error
 from tlbench.types import COSTS
 
@@ -149,6 +154,22 @@ def test_another_row_changes_no_others_cost_and_the_order_changes_nothing(whole:
         for told in (found, part(simulate(strategies=12, holes=False)))
     )
     assert before.items() <= after.items()
+
+
+@pytest.mark.parametrize("strategies", [3, 30])
+def test_no_name_in_the_picture_covers_another(strategies: int) -> None:
+    frame = simulate(strategies=strategies, holes=False).assign(**{f"cost_{'$<x>' * 80}": lambda f: f.train_flops})
+    analysis = analysed(frame)
+    for each in analysis.costs:
+        with matplotlib.rc_context(STYLE):
+            figure = score_against_cost(analysis.ranking, each, looks(analysis.ranking, meta()))
+            figure.draw_without_rendering()
+        boxes = [Text.get_window_extent(text) for text in figure.axes[0].texts]
+        assert len(boxes) == strategies
+        width = figure.bbox.width
+        assert all(box.x0 >= 0 and box.x1 <= width for box in (*boxes, figure.axes[0].xaxis.label.get_window_extent()))
+        covered = [Bbox.intersection(a, b) for a, b in itertools.combinations(boxes, 2)]
+        assert not any(shared is not None and shared.width > 1 and shared.height > 1 for shared in covered)
 
 
 @pytest.mark.parametrize(

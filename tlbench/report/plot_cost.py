@@ -13,7 +13,7 @@ from matplotlib.ticker import LogLocator
 from tlbench.report.cost_questions import Costs
 from tlbench.report.numbers import amount, percent
 from tlbench.report.plot_curves import drawn
-from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, backbone_of, belongs, name_of
+from tlbench.report.plot_ink import INK, PAPER, SOFT, Look, backbone_of, belongs, name_of, short
 from tlbench.report.ranking import Ranking
 
 LABEL_POINTS = 7.5
@@ -22,6 +22,7 @@ REACH = 8.0  # points from a mark to its name
 LETTER = {True: 0.64, False: 0.6}  # mean width of a letter in its height, bold or not
 FREE = 8.0  # a row that costs nothing stands this factor to the left of the cheapest that costs something
 LOG_FROM = 30.0  # costs that span less stand on a linear axis
+LONGEST_LABEL = 60  # letters of a kind of cost, which a foreign table may call as it likes
 WORTH_SAYING = 0.05  # a smaller chance to be on the front is not written beside a name
 LINES_UP = sorted(range(-7, 8), key=lambda up: (abs(up), -up))
 PLACES = [(side, up) for up in LINES_UP for side in (1, -1)]  # of a name beside its mark, tried in this order
@@ -53,7 +54,7 @@ def score_against_cost(ranking: Ranking, asked: Costs, looks: dict[int, Look]) -
         for part in point.get_children():
             belongs(part, backbone=backbone_of(ranking.grid, row))
     _scaled(axes, x, free)
-    axes.set(xlabel=f"{asked.label} (median over cells)", ylabel="score, points")
+    axes.set(xlabel=f"{short(asked.label, LONGEST_LABEL)} (median over cells)", ylabel="score, points")
     axes.set_title(_reading(ranking, asked), loc="left", color=SOFT, fontsize=LABEL_POINTS)
     texts = _name(axes, x, y, [(name, looks[row]) for name, row in zip(names, rows, strict=True)])
     for text, row in zip(texts, rows, strict=True):

@@ -47,14 +47,21 @@ def lifted(frame: pd.DataFrame, budgets: tuple[int, ...], points: float) -> pd.D
         ((10,), "one is better than other at 10 labels a class (interval 10."),
         ((2,), "one is better than other at 2 labels a class (interval 10."),
         ((5,), "one is better than other at 5 labels a class (interval 10."),
+        ((2, 10), "one is better than other at 2 and 10 labels a class (interval 10."),
     ],
 )
 def test_a_sentence_says_from_how_many_labels_on(whole: pd.DataFrame, budgets: tuple[int, ...], said: str) -> None:
     analysed = analysis(lifted(whole, budgets, 10.5))
     verdict = pair(analysed.verdicts[0], analysed, "one", "other")
     assert verdict.words.startswith(said) and verdict.words.endswith("; 2.3 times the cost")
-    rest = {(2, 5, 10): "", (5, 10): ", equivalent below", (10,): ", equivalent below", (2,): ", equivalent above"}
-    assert rest.get(budgets, ", equivalent below, equivalent above") in verdict.words
+    rest = {
+        (2, 5, 10): "",
+        (5, 10): ", equivalent below",
+        (10,): ", equivalent below",
+        (2,): ", equivalent above",
+        (2, 10): ", equivalent at 5",
+    }
+    assert rest.get(budgets, ", equivalent at 2, 10") in verdict.words
 
 
 def test_rows_that_are_equivalent_everywhere_are_said_to_be(whole: pd.DataFrame) -> None:
@@ -71,6 +78,17 @@ def test_what_is_decided_over_all_budgets_alone_is_said(whole: pd.DataFrame) -> 
     assert verdict.overall == BETTER and [run.verdict for run in verdict.runs] == [UNDECIDED]
     assert verdict.words.startswith("one is better than other over all budgets (interval ")
     assert "undecided at each of them; " in verdict.words
+
+
+def test_an_interval_that_leaves_out_zero_does_not_contradict_undecided(whole: pd.DataFrame) -> None:
+    names = whole.dataset.unique()
+    taste = dict(zip(names, np.random.Generator(np.random.PCG64(5)).normal(0.03, 0.03, len(names)), strict=True))
+    up = whole[whole.strategy.eq("lora")].copy()
+    up = up.assign(strategy="up", key=up.key + "up", score=up.score + up.dataset.map(taste))
+    analysed = analysis(pd.concat([whole, up]))
+    verdict = pair(analysed.verdicts[0], analysed, "up", "lora")
+    assert verdict.overall == UNDECIDED and verdict.runs[0].difference.low > 0
+    assert "; too little for one of 55 pairs)" in verdict.words
 
 
 def test_too_few_datasets_are_never_no_difference(whole: pd.DataFrame) -> None:

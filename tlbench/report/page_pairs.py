@@ -13,7 +13,7 @@ from tlbench.report.plot_ink import name_of
 from tlbench.report.ranking import Ranking
 from tlbench.report.scores import Grid
 from tlbench.report.stats.more_seeds import DATASETS, LIKELY, SEEDS, SIMULATIONS, Outlook
-from tlbench.report.stats.pairs import BETTER, WORSE, Pairs
+from tlbench.report.stats.pairs import BETTER, UNDECIDED, WORSE, Pairs
 from tlbench.report.transfer import HELPS, HURTS
 from tlbench.report.verdicts import Verdict, Verdicts
 
@@ -45,6 +45,7 @@ def _part(analysis: Analysis, found: Verdicts) -> dict[str, Any]:
         "baseline": [one.words for one in baseline],
         "cost": found.cost,
         "outlooks": [_outlook(analysis.grid, found, one) for one in found.outlooks],
+        "noise_unknown": len(analysis.grid.seeds) < 2 and any(one.overall == UNDECIDED for one in found.pairs),
         "table": _table(analysis.grid, found),
         "left_out": max(len(found.pairs) - PAIRS_SHOWN, 0),
         "ratings": _ratings(analysis.ranking, found),

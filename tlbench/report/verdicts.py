@@ -6,7 +6,6 @@ Pairs are those of one group's ranked rows, so that both saw the same cells.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -37,7 +36,7 @@ SAME = 1.05  # a ratio of costs below this is no ratio to speak of
 
 
 class Run(NamedTuple):
-    """Budgets in a row at which one verdict holds."""
+    """The budgets at which one verdict holds."""
 
     verdict: str
     budgets: tuple[int, ...]
@@ -112,9 +111,9 @@ def _pairs(grid: Grid, group: Group, cost: np.ndarray) -> Iterator[Verdict]:
 
 def _runs(grid: Grid, group: Group, pair: tuple[int, int]) -> Iterator[Run]:
     first, second = (group.ranked[place] for place in pair)
-    at = [b for b, pairs in enumerate(group.budgets) if pairs.datasets]
-    for said, part in groupby(at, key=lambda b: str(group.budgets[b].verdict[pair])):
-        places = list(part)
+    said_at = {b: str(pairs.verdict[pair]) for b, pairs in enumerate(group.budgets) if pairs.datasets}
+    for said in dict.fromkeys(said_at.values()):
+        places = [b for b in said_at if said_at[b] == said]
         budgets = tuple(grid.budgets[b] for b in places)
         gap = area(grid.z[first][:, places] - grid.z[second][:, places], budgets)
         yield Run(said, budgets, stats.tasks(gap))
@@ -128,18 +127,14 @@ def _words(grid: Grid, group: Group, found: Verdict, price: str) -> str:
         return "{first} and {second}: {number} are not enough to tell, it takes {needed}".format(
             **names, number=number, needed=pairs.needed
         )
-    main = _main(found)
+    main, compared = _main(found), len(group.ranked) * (len(group.ranked) - 1) // 2
     if main is None:
-        spread = _spread(_headline(group, found))
+        spread = _spread(_headline(group, found), found.overall, compared)
         return f"{SAID[found.overall].format(**names)} over all budgets{spread}, undecided at each of them{price}"
-    known = [budget for run in found.runs for budget in run.budgets]
-    rest = [
-        f", {run.verdict} {_beside(run.budgets, main.budgets, known)}" for run in found.runs if run is not main
-    ]  # fmt: skip
-    start = (
-        f"{SAID[main.verdict].format(**names)} {_where(main.verdict, main.budgets, known)}{_spread(main.difference)}"
-    )
-    return start + "".join(rest) + price
+    known = sorted(budget for run in found.runs for budget in run.budgets)
+    rest = [f", {run.verdict} {_beside(run.budgets, main.budgets, known)}" for run in found.runs if run is not main]
+    where, spread = _where(main.verdict, main.budgets, known), _spread(main.difference, main.verdict, compared)
+    return f"{SAID[main.verdict].format(**names)} {where}{spread}{''.join(rest)}{price}"
 
 
 def _main(found: Verdict) -> Run | None:
@@ -155,34 +150,44 @@ def _headline(group: Group, found: Verdict) -> Interval:
 
 def _where(said: str, budgets: Sequence[int], known: Sequence[int]) -> str:
     """Such as "from 10 labels a class on"."""
-    if len(known) > 1 and len(budgets) == len(known):
-        return "at any budget" if said == UNDECIDED else "at every budget"
-    if len(budgets) == 1 and budgets[0] not in (known[0], known[-1]) or len(known) == 1:
+    if len(budgets) == 1:
         return f"at {_labels(budgets[0])}"
+    if len(budgets) == len(known):
+        return "at any budget" if said == UNDECIDED else "at every budget"
+    if not _in_a_row(budgets, known):
+        return f"at {', '.join(map(str, budgets[:-1]))} and {_labels(budgets[-1])}"
     if budgets[-1] == known[-1]:
-        return f"from {_labels(budgets[0])} on" if len(budgets) > 1 else f"at {_labels(budgets[0])}"
-    if budgets[0] == known[0]:
-        return f"up to {_labels(budgets[-1])}" if len(budgets) > 1 else f"at {_labels(budgets[0])}"
-    return f"from {budgets[0]} to {_labels(budgets[-1])}"
+        return f"from {_labels(budgets[0])} on"
+    return f"up to {_labels(budgets[-1])}" if budgets[0] == known[0] else f"from {budgets[0]} to {_labels(budgets[-1])}"
 
 
 def _beside(budgets: Sequence[int], main: Sequence[int], known: Sequence[int]) -> str:
-    """Where another run lies: "below" or "above" the main one when it is all that is there, its budgets otherwise."""
-    if budgets[0] == known[0] and budgets[-1] < main[0] and known.index(main[0]) == len(budgets):
+    """Where another verdict holds: "below" or "above" where that is all that is there, its budgets otherwise."""
+    if list(budgets) == [budget for budget in known if budget < main[0]]:
         return "below"
-    if budgets[-1] == known[-1] and budgets[0] > main[-1] and known.index(budgets[0]) == known.index(main[-1]) + 1:
+    if list(budgets) == [budget for budget in known if budget > main[-1]]:
         return "above"
     return f"at {', '.join(map(str, budgets))}"
+
+
+def _in_a_row(budgets: Sequence[int], known: Sequence[int]) -> bool:
+    return known.index(budgets[-1]) - known.index(budgets[0]) == len(budgets) - 1
 
 
 def _labels(budget: int) -> str:
     return f"{budget} label{'' if budget == 1 else 's'} a class"
 
 
-def _spread(difference: Interval) -> str:
-    """The tasks interval of a difference; nothing where there is none."""
-    low, high = float(difference.low), float(difference.high)
-    return "" if np.isnan(low) else f" (interval {points(low)} to {points(high)} points)"
+def _spread(difference: Interval, said: str, compared: int) -> str:
+    """The tasks interval of a difference; nothing where there is none.
+
+    It knows of one pair only: where it leaves out 0 and the verdict is undecided, that is due to the number of pairs.
+    """
+    if np.isnan(difference.low):
+        return ""
+    alone = said == UNDECIDED and not difference.holds_zero and compared > 1
+    number = f"; too little for one of {compared} pairs" if alone else ""
+    return f" (interval {points(float(difference.low))} to {points(float(difference.high))} points{number})"
 
 
 def _price(ratio: float) -> str:

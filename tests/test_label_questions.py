@@ -16,6 +16,8 @@ from tlbench.report.document_labels import label_questions
 from tlbench.report.label_questions import Labels, unasked
 from tlbench.report.label_words import labels_span, labels_text, times_span, times_text
 from tlbench.report.page_floor import floors
+from tlbench.report.plot_ink import looks
+from tlbench.report.plot_labels import PANELS, crossovers, label_equivalence
 from tlbench.report.stats.curves import Place
 
 BUDGETS = (2, 5, 10)
@@ -205,3 +207,17 @@ def test_a_program_reads_every_pair_and_no_infinity(whole: pd.DataFrame) -> None
         "at most 2",
         "more than 10",
     }
+
+
+@pytest.mark.filterwarnings("error")
+def test_pictures_hold_the_best_rows_and_every_contest(whole: pd.DataFrame) -> None:
+    many = Analysis(simulate(strategies=30), meta())
+    look = looks(many.ranking, many.meta)
+    panels = [axes for axes in label_equivalence(many, look).axes if axes.get_visible()]
+    assert len(panels) == PANELS and panels[0].get_title(loc="left") == "bitfit"
+    chart = crossovers(many, look)
+    titles = [axes.get_title(loc="left") for axes in chart.axes]
+    assert titles == ["ahead of linear_probe from", "ahead of from_scratch up to", "ahead of pixels_logistic up to"]
+    assert [text.get_text() for text in chart.axes[0].get_yticklabels()][:2] == ["bitfit", "linear_probe"]
+    one = Analysis(whole[whole.budget.eq(5)], meta())
+    assert label_equivalence(one, looks(one.ranking, one.meta)) is None is crossovers(one, looks(one.ranking, one.meta))

@@ -42,6 +42,7 @@ def section(analysis: Analysis) -> dict[str, Any]:
         "few": len(asked.datasets) < len(asked.grid.datasets) and [asked.grid.datasets[d] for d in asked.datasets],
         "range": f"{asked.budgets[0]} to {asked.budgets[-1]}",
         "reference": asked.counted_in,
+        "stand_in": analysis.meta.reference not in strategies,
         "network": names[0] != strategies[0] and asked.grid.rows[asked.rows[asked.references[0]]][1],
         "advice": [_advice(asked, step, strategies) for step in asked.steps],
         "times": _times(asked),

@@ -60,6 +60,8 @@ def bradley_terry(wins: np.ndarray, games: float) -> np.ndarray:
 def ratings(values: np.ndarray, weights: np.ndarray) -> Interval:
     """Each row's rating from all paired runs, a dataset one game. [A, D, S], [n, D, S] tasks resamples -> [A]."""
     rows, datasets = values.shape[:2]
+    if not datasets:
+        return Interval(*np.full((3, rows), np.nan))
     shares = intervals.cell(np.heaviside(np.round(values[:, None] - values, DIGITS), 0.5)).mean  # [A, A, D]
     point = bradley_terry(datasets * shares.mean(-1), datasets)
     drawn = resampling.means(weights[:RESAMPLES].sum(-1, keepdims=True), shares[..., None])  # [n, A, A]

@@ -112,6 +112,13 @@ def test_the_interval_of_winning_covers_what_it_says() -> None:
 
 
 @pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("shape", [(0, 0, 2), (0, 3, 2), (1, 3, 2), (2, 1, 1)])
+def test_where_there_is_nothing_to_rate_there_is_no_interval(shape: tuple[int, ...]) -> None:
+    found = ratings(scores(*np.zeros(shape[0]), datasets=shape[1], seeds=shape[2]), weights(*shape[1:]))
+    assert found.mean.shape == shape[:1] and not (found.high > found.low).any()
+
+
+@pytest.mark.filterwarnings("error")
 def test_one_dataset_gives_winning_no_interval() -> None:
     found = beats_interval(scores(0.0, 0.02, datasets=1), weights(1, 5))
     assert np.isnan(found.low[0, 1]) and np.isfinite(found.mean[0, 1])

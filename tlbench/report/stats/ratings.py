@@ -63,7 +63,7 @@ def ratings(values: np.ndarray, weights: np.ndarray) -> Interval:
     if not datasets:
         return Interval(*np.full((3, rows), np.nan))
     shares = intervals.cell(np.heaviside(np.round(values[:, None] - values, DIGITS), 0.5)).mean  # [A, A, D]
-    point = bradley_terry(datasets * shares.mean(-1), datasets)
+    point = bradley_terry(shares.sum(-1), datasets)
     drawn = resampling.means(weights[:RESAMPLES].sum(-1, keepdims=True), shares[..., None])  # [n, A, A]
     if np.isnan(drawn).any():
         return Interval(point, *np.full((2, rows), np.nan))

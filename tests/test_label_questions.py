@@ -147,6 +147,11 @@ def test_the_advice_weighs_labels_against_strategies(whole: pd.DataFrame) -> Non
     assert first.head == "Use lora" and "linear_probe needs 7.6 (7.5 to 7.6) labels" in first.why
     assert second.head == "Label more: up to 10" and "+25.0 ±" in second.why
     assert last.head == "No larger budget was run"
+    flat = {"linear_probe": {2: 0.4, 5: 0.4, 10: 0.39}, "lora": {2: 0.3, 5: 0.35, 10: 0.36}}
+    first, second, last = page_labels.section(Analysis(shaped(whole, **flat), meta()))["advice"]
+    assert first.head == second.head.replace("10", "5") == "Label up to 5: it cannot be told whether that helps"
+    one = shaped(whole[whole.dataset.eq("digits")], **better)
+    assert page_labels.section(Analysis(one, meta()))["advice"][0].head == "Use lora"  # for new splits of digits
 
 
 def test_the_page_says_up_to_how_many_labels_a_raw_input_floor_is_beaten(whole: pd.DataFrame) -> None:

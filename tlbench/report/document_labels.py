@@ -35,9 +35,9 @@ def label_questions(analysis: Analysis) -> dict[str, Any]:
                 "budget": step.budget,
                 "best": _name(asked.grid, asked.rows[step.best]),
                 "reference": _name(asked.grid, asked.rows[asked.references[0]]),
-                "switch": spelled(step.switch, "tasks"),
-                "more": spelled(step.more, "tasks") if step.more else None,
-                "more_less_switch": spelled(step.rather, "tasks") if step.rather else None,
+                "switch": spelled(step.switch, step.covers),
+                "more": spelled(step.more, step.covers) if step.more else None,
+                "more_less_switch": spelled(step.rather, step.covers) if step.rather else None,
             }
             for step in asked.steps
         ],

@@ -32,8 +32,9 @@ class Answers(NamedTuple):
 
 
 class Step(NamedTuple):
-    """Label more, or change the strategy? At one budget, on one network; `tasks` intervals."""
+    """Label more, or change the strategy? At one budget, on one network."""
 
+    covers: str  # what the intervals cover: `tasks`, or `suite` where there is one dataset
     budget: int
     best: int  # place of the row that does best at this budget on the reference's network
     switch: Interval  # what the best row gives at this budget over the reference
@@ -128,14 +129,15 @@ def _same_network(grid: Grid, rows: Sequence[int], place: int) -> list[int]:
 def _steps(z: np.ndarray, budgets: Sequence[int], candidates: list[int], reference: int) -> Iterator[Step]:
     """`z` is [B, A, D, S]; `candidates` are the places of rows that may be switched to, best first."""
     means_at = stats.suite(z).mean
+    covers, interval = ("tasks", stats.tasks) if z.shape[2] > 1 else ("suite", stats.suite)
     for b, budget in enumerate(budgets):
         best = max(candidates, key=lambda i: means_at[b, i])  # noqa: B023 - used within this turn
-        switch = stats.tasks(z[b, best] - z[b, reference])
+        switch = interval(z[b, best] - z[b, reference])
         if b + 1 == len(budgets):
-            yield Step(budget, best, switch, None, None)
+            yield Step(covers, budget, best, switch, None, None)
         else:
-            more, rather = (stats.tasks(z[b + 1, reference] - z[b, row]) for row in (reference, best))
-            yield Step(budget, best, switch, more, rather)
+            more, rather = (interval(z[b + 1, reference] - z[b, row]) for row in (reference, best))
+            yield Step(covers, budget, best, switch, more, rather)
 
 
 def _crossings(curves: np.ndarray, budgets: Sequence[int]) -> np.ndarray:

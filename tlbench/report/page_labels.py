@@ -39,6 +39,7 @@ def section(analysis: Analysis) -> dict[str, Any]:
     return {
         **made,
         "covers": asked.said[1],
+        "points_cover": asked.steps[0].covers,
         "few": len(asked.datasets) < len(asked.grid.datasets) and [asked.grid.datasets[d] for d in asked.datasets],
         "range": f"{asked.budgets[0]} to {asked.budgets[-1]}",
         "reference": asked.counted_in,
@@ -69,23 +70,24 @@ def _advice(asked: Labels, step: Step, names: list[str]) -> Advice:
         return Advice(step.budget, "No larger budget was run", f"{switch}.")
     following = asked.budgets[b + 1]
     more = f"Labelling up to {following} gives {names[reference]} {_points(step.more)}"
-    head = f"Label more: up to {following}" if step.best == reference else _head(step, following, names)
-    return Advice(step.budget, head, f"{more}; {switch}.")
+    return Advice(step.budget, _head(step, following, names[step.best]), f"{more}; {switch}.")
 
 
 def _points(gain: Interval) -> str:
     return f"{signed(float(gain.mean))} {half_width(gain)} points"
 
 
-def _head(step: Step, following: int, names: list[str]) -> str:
-    assert step.rather is not None
-    if np.isnan(step.rather.low):
-        return f"Label up to {following} or use {names[step.best]}: {NO_INTERVAL}"
-    if step.rather.above_zero:
+def _head(step: Step, following: int, best: str) -> str:
+    """What the paired intervals allow to advise; a switch gives 0 where the reference is the best itself."""
+    assert step.more is not None and step.rather is not None
+    if step.rather.above_zero and step.more.above_zero:
         return f"Label more: up to {following}"
-    if step.rather.below_zero:
-        return f"Use {names[step.best]}"
-    return f"Label up to {following} or use {names[step.best]}: cannot be told apart"
+    if step.rather.below_zero and step.switch.above_zero:
+        return f"Use {best}"
+    unknown = np.isnan(step.rather.low)
+    if step.switch.mean > 0:
+        return f"Label up to {following} or use {best}: {NO_INTERVAL if unknown else 'cannot be told apart'}"
+    return f"Label up to {following}: {NO_INTERVAL if unknown else 'it cannot be told whether that helps'}"
 
 
 def _times(asked: Labels) -> Table:

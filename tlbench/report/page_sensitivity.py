@@ -13,7 +13,7 @@ from tlbench.report.plot_ink import name_of
 from tlbench.report.sensitivity import Seen, Sensitivity, Variant
 from tlbench.report.stats.resampling import LEAST_DATASETS
 
-LEFT_OUT = ("ranks, one dataset left out", "tiers, one left out", "moves most without")
+LEFT_OUT = ("ranks, one left out", "tiers, one left out", "moves most without")
 
 
 class Panel(NamedTuple):

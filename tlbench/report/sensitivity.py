@@ -67,11 +67,6 @@ def sensitivity(analysis: Analysis) -> Sensitivity | None:
     )
 
 
-def moved(base: Variant, other: Variant) -> np.ndarray:
-    """[G]: does the row's rank change?"""
-    return base.rank != other.rank
-
-
 def document(analysis: Analysis) -> dict | None:
     """leaderboard.json: rank and tier of each row in each variant."""
     found = analysis.sensitivity

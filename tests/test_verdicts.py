@@ -12,6 +12,7 @@ from report_simulation import mark, meta, simulate
 from tlbench.report import document, document_pairs, page_pairs
 from tlbench.report.analysis import Analysis
 from tlbench.report.plot_pairs import critical_differences, pair_matrix
+from tlbench.report.stats.more_seeds import Outlook
 from tlbench.report.stats.pairs import BETTER, NOT_ENOUGH, UNDECIDED
 from tlbench.report.verdicts import Verdict, Verdicts
 
@@ -89,6 +90,23 @@ def test_an_interval_that_leaves_out_zero_does_not_contradict_undecided(whole: p
     verdict = pair(analysed.verdicts[0], analysed, "up", "lora")
     assert verdict.overall == UNDECIDED and verdict.runs[0].difference.low > 0
     assert "; too little for one of 55 pairs)" in verdict.words
+
+
+def test_what_would_decide_is_said_in_words(whole: pd.DataFrame) -> None:
+    analysed = analysis(whole)
+    (found,) = analysed.verdicts
+    one = Outlook(0, 1, seeds=1, chance=0.9, datasets=18)
+    rows = [analysed.grid.rows[row][0] for row in found.group.ranked[:2]]
+    said = {
+        one: f"1 more seed would likely decide {' and '.join(rows)}; with more datasets like these it would take about",
+        one._replace(seeds=None): "More than 100 more seeds would decide ",
+        one._replace(seeds=None, chance=0.6, datasets=None): "More seeds might decide ",
+        one._replace(seeds=None, chance=0.0): "More seeds would probably not decide ",
+    }
+    for outlook, start in said.items():
+        assert page_pairs.outlook_words(analysed.grid, found, outlook).startswith(start)
+    never = page_pairs.outlook_words(analysed.grid, found, one._replace(seeds=None, chance=0.0, datasets=None))
+    assert "(< 1 % chance, however many)" in never and never.endswith("more than 120 in all.")
 
 
 def test_too_few_datasets_are_never_no_difference(whole: pd.DataFrame) -> None:

@@ -44,7 +44,7 @@ def _part(analysis: Analysis, found: Verdicts) -> dict[str, Any]:
         "neighbours": [one.words for one in neighbours],
         "baseline": [one.words for one in baseline],
         "cost": found.cost,
-        "outlooks": [_outlook(analysis.grid, found, one) for one in found.outlooks],
+        "outlooks": [outlook_words(analysis.grid, found, one) for one in found.outlooks],
         "noise_unknown": len(analysis.grid.seeds) < 2 and any(one.overall == UNDECIDED for one in found.pairs),
         "table": _table(analysis.grid, found),
         "left_out": max(len(found.pairs) - PAIRS_SHOWN, 0),
@@ -77,21 +77,20 @@ def _counts(found: Verdicts) -> str:
     return ", ".join(f"{said.count(word)} {word}" for word in sorted(set(said)))
 
 
-def _outlook(grid: Grid, found: Verdicts, one: Outlook) -> str:
+def outlook_words(grid: Grid, found: Verdicts, one: Outlook) -> str:
     """What would decide an undecided pair."""
     pair = " and ".join(name_of(grid, found.group.ranked[place]) for place in (one.first, one.second))
     if one.seeds is not None:
         start = f"{one.seeds} more seed{'' if one.seeds == 1 else 's'} would likely decide {pair}"
     elif one.chance >= LIKELY:
-        start = f"To decide {pair} would take more than {SEEDS[-1]} more seeds"
+        start = f"More than {SEEDS[-1]} more seeds would decide {pair}"
     else:
-        chance = percent(max(one.chance, 1 / SIMULATIONS))
-        verb = "might" if one.chance >= 0.5 else "would probably not"
-        start = f"More seeds {verb} decide {pair}: however many they are, the chance is {chance}"
-    likely = (
+        verb, chance = "might" if one.chance >= 0.5 else "would probably not", max(one.chance, 1 / SIMULATIONS)
+        start = f"More seeds {verb} decide {pair} ({percent(chance)} chance, however many)"
+    number = (
         f"about {one.datasets}" if one.datasets else f"more than {DATASETS[-1] * found.group.headline.datasets:.0f}"
     )
-    return f"{start}. To tell them apart by more datasets, with the seeds there are, would take {likely} in all."
+    return f"{start}; with more datasets like these it would take {number} in all."
 
 
 def _table(grid: Grid, found: Verdicts) -> Table:

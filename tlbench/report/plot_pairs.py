@@ -16,7 +16,7 @@ from tlbench.report.stats.ratings import alike
 
 MARKS = {BETTER: "▲", WORSE: "▼", EQUIVALENT: "="}
 WITH_NUMBERS = 12  # with more rows a field holds the mark alone
-LEGEND = "▲ row better than column   ▼ worse   = equivalent (within 1 point)   no mark: undecided"
+LEGEND = "▲ row better than column, ▼ worse, = equivalent (within 1 point), no mark: undecided"
 
 
 def pair_matrix(analysis: Analysis) -> Figure | None:

@@ -101,7 +101,7 @@ def test_datasets_that_do_not_apply_are_left_out() -> None:
 
 
 def test_copies_of_one_strategy_are_seldom_called_different() -> None:
-    """At most 5 % of leaderboards; of 300, 22 are 7 %, which is two standard errors more. See tests/simulations/a_a.md."""
+    """At most 5 % of leaderboards; 22 of 300 are two standard errors more. See tests/simulations/a_a.md."""
     rng = np.random.Generator(np.random.PCG64(19))
     called = [compare(rng.normal(size=(5, 12, 5)), equivalence=False).verdict == BETTER for _ in range(300)]
     assert np.any(called, axis=(1, 2)).sum() <= 22

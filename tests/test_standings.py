@@ -16,6 +16,7 @@ from tlbench.report import page_sensitivity
 from tlbench.report.analysis import Analysis
 from tlbench.report.document import plain
 from tlbench.report.sensitivity import document, sensitivity
+from tlbench.report.standings import document as standings_document
 from tlbench.report.standings import mean_ranks, ranks
 
 
@@ -133,6 +134,16 @@ def test_documents_are_plain_and_name_every_row(whole: Analysis) -> None:
     made = json.loads(json.dumps(plain(document(whole))))
     assert len(made["variants"]) == 1 + 2 + 12 and made["seen_in_pretraining"] == []
     assert all(len(variant["rank"]) == len(made["rows"]) for variant in made["variants"])
+
+
+def test_a_program_reads_ranks_chances_and_typical_scores(whole: Analysis) -> None:
+    rows = json.loads(json.dumps(plain(standings_document(whole))))[0]["rows"]
+    assert [row["rank"] for row in rows] == list(range(1, len(rows) + 1))
+    assert sum(row["probability_first"]["tasks"] for row in rows) == pytest.approx(1)
+    for row in rows:
+        assert row["rank_interval"]["suite"][0] <= row["rank"] <= row["rank_interval"]["suite"][1]
+        for kind, typical in row["iqm"].items():
+            assert typical["covers"] == kind and typical["low"] <= typical["mean"] <= typical["high"]
 
 
 def test_the_order_of_the_frame_changes_nothing(whole: Analysis) -> None:

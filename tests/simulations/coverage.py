@@ -121,7 +121,7 @@ def table(found: dict[str, dict[str, float]]) -> str:
     lines = [
         f"| interval | {' | '.join(found)} |",
         "| --- |" + " --- |" * len(found),
-        *(f"| {kind} | {' | '.join(f'{100 * one[kind]:.1f}' for one in found.values())} |" for kind in kinds),
+        *(f"| {kind} | {' | '.join(_percent(one[kind]) for one in found.values())} |" for kind in kinds),
     ]
     return "\n".join(lines)
 
@@ -162,6 +162,8 @@ def _two_levels(draws: int, datasets: int, seeds: int) -> np.ndarray:
 
 def _ranks_held(weights: Resamples, drawn: Suites) -> float:
     """Over all rows and suites; a rank is discrete, so that its interval holds more than it promises."""
+    if np.isnan(weights.tasks).any():
+        return np.nan
     true = 1 + (drawn.world[:, None] < drawn.world).sum(1)
     held = []
     for values in drawn.values.swapaxes(0, 1)[:1_000]:  # [ROWS, D, S]
@@ -170,7 +172,14 @@ def _ranks_held(weights: Resamples, drawn: Suites) -> float:
     return float(np.mean(held))
 
 
+def _percent(share: float) -> str:
+    return "none given" if np.isnan(share) else f"{100 * share:.1f}"
+
+
 def _held(found: Interval, truth: np.ndarray | float) -> float:
+    """NaN where no interval is given."""
+    if np.isnan(found.low).all():
+        return np.nan
     return float(np.mean((found.low <= truth) & (truth <= found.high)))
 
 

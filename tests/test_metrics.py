@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
@@ -64,6 +66,7 @@ def test_every_class_has_the_support_precision_recall_and_f1_of_scikit_learn(
 @anything
 @settings(max_examples=40, deadline=None)
 def test_the_bins_of_reliability_are_those_of_scikit_learn(seed: int, m: int, num_classes: int) -> None:
+    assume(math.gcd(m - 1, ECE_BINS) == 1)  # else an example is a quantile, and rounding decides there
     logits, y = sample(seed, m, num_classes)
     found, p = reliability(logits, y), probabilities(logits)
     right = p.argmax(1) == y
@@ -71,6 +74,12 @@ def test_the_bins_of_reliability_are_those_of_scikit_learn(seed: int, m: int, nu
     np.testing.assert_allclose(found.hits / found.examples, accuracy, atol=1e-9)
     np.testing.assert_allclose(found.confidence, confidence, atol=1e-9)
     assert found.examples.sum() == m and found.error == all_metrics(logits, y)["ece"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_an_example_that_is_a_quantile_belongs_to_the_lower_bin(seed: int) -> None:
+    assert reliability(*sample(seed, m=16)).examples.tolist() == [2, *[1] * 14]
+    assert reliability(*sample(seed, m=76)).examples.tolist() == [6, *[5] * 14]
 
 
 def test_every_named_metric_is_computed() -> None:

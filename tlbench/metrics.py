@@ -136,8 +136,13 @@ def _matthews(counts: Classes) -> float:
 
 
 def _reliability(confidence: np.ndarray, right: np.ndarray) -> Reliability:
-    """Bins end at quantiles, so equal confidences share a bin and the order of examples does not matter."""
-    ends = np.quantile(confidence, np.linspace(0, 1, ECE_BINS + 1)[1:-1])
+    """Bins end at quantiles, so equal confidences share a bin and the order of examples does not matter.
+
+    Ranks are whole numbers and fifteenths: where a quantile is an example, rounding would choose its bin by chance.
+    """
+    ranked, last = np.sort(confidence), len(confidence) - 1
+    rank, part = np.divmod(np.arange(1, ECE_BINS) * last, ECE_BINS)
+    ends = ranked[rank] + part / ECE_BINS * (ranked[np.minimum(rank + 1, last)] - ranked[rank])
     bins = np.searchsorted(ends, confidence)
     count, hits, total = (np.bincount(bins, weights=w, minlength=ECE_BINS) for w in (None, right, confidence))
     kept = count > 0

@@ -114,14 +114,18 @@ def _panel(axes: Axes, grid: Grid, points: stats.Interval, looks: dict[int, Look
 
 
 def _grey(axes: Axes, grid: Grid, means: np.ndarray, rows: list[int]) -> None:
-    """One line with gaps for each backbone: hundreds of rows stay quick to draw."""
+    """One line with gaps for each backbone: hundreds of rows stay quick to draw. Points that stand alone are dots."""
     places = np.array([backbone_of(grid, row) for row in rows], int)
     for place in np.unique(places):
         alike = [row for row, its in zip(rows, places, strict=True) if its == place]
-        gapped = np.pad(means[alike], ((0, 0), (0, 1)), constant_values=np.nan)
-        (line,) = axes.plot(np.tile([*grid.budgets, np.nan], len(alike)), gapped.ravel(), color=SOFT, linewidth=0.6)
-        line.set(zorder=2, marker=".", markersize=1.8, alpha=0.7)  # or a budget without neighbours would not be seen
-        belongs(line, backbone=int(place))
+        gapped = np.pad(means[alike], ((0, 0), (0, 1)), constant_values=np.nan).ravel()
+        x = np.tile([*grid.budgets, np.nan], len(alike))
+        known = np.pad(~np.isnan(gapped), 1)
+        alone = known[1:-1] & ~known[:-2] & ~known[2:]
+        drawing = axes.plot(x, gapped, color=SOFT, linewidth=0.6, alpha=0.7, zorder=2)
+        drawing += axes.plot(x[alone], gapped[alone], color=SOFT, linestyle="none", marker=".", markersize=3, zorder=2)
+        for line in drawing:
+            belongs(line, backbone=int(place))
 
 
 def _reach(budgets: tuple[int, ...]) -> tuple[float, float]:

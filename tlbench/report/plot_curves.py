@@ -77,8 +77,7 @@ def label_curves_by_dataset(ranking: Ranking, looks: dict[int, Look], groups: di
         axes.set_visible(False)
     for axes in panels[: len(order)]:
         axes.tick_params(labelbottom=True, labelleft=True, labelsize=7)  # a panel may stand alone
-    figure.supxlabel("labels a class", fontsize=9)
-    figure.supylabel("score, points", fontsize=9)
+    figure.supylabel("score, points, against labels a class", fontsize=9)  # a label below would meet the legend
     entries = handles(ranking, looks)
     entry = 0.75 + 0.075 * max(len(str(handle.get_label())) for handle in entries)  # inches of one name with its line
     fitting = max(1, int(figure.get_figwidth() / entry))

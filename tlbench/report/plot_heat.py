@@ -147,6 +147,7 @@ def _holes(axes: Axes, sheet: Sheet) -> None:
 
 def names_above(axes: Axes, names: Sequence[str]) -> None:
     axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(axis="y", rotation=0)
     axes.set_xticks(np.arange(len(names)) + 0.5, list(names))
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, rotation=40)
     for label in axes.get_xticklabels():

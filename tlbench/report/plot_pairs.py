@@ -82,6 +82,7 @@ def _top_names(axes: Axes) -> None:
     axes.set_facecolor(PAPER)
     axes.grid(False)
     axes.tick_params(length=0, labelsize=8)
+    axes.tick_params(axis="y", rotation=0)
     axes.tick_params(axis="x", top=False, bottom=False, labeltop=True, labelbottom=False, rotation=40)
     for label in axes.get_xticklabels():
         label.set(ha="left", rotation_mode="anchor")

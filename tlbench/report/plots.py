@@ -39,7 +39,7 @@ def pictures(analysis: Analysis) -> list[Picture]:
 
 def _picture(name: str, figure: Figure) -> Picture:
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once; both files keep it
+    figure.set_layout_engine(None)  # laid out once: both files keep it, and neither draws to lay out again
     return Picture(name, to_svg(figure, name), to_png(figure), panels(figure))
 
 

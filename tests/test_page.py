@@ -215,9 +215,12 @@ def test_a_tick_makes_the_link_that_opens_the_same_view(whole: str, browse: Open
 def test_figures_follow_a_choice_as_far_as_they_say(browse: Open) -> None:
     text = page_of(cells(strategies=3), figures=True)
     count = """document.title = [...document.querySelectorAll(".panels > div")].filter(panel => !panel.hidden).length
-      + " panels, " + document.querySelectorAll(".faded").length + " faded";"""
-    panels, faded = re.findall(r"\d+", browse(text, link="group=scripts&backbone=glyph_vit", act=count).title)
+      + " panels, " + document.querySelectorAll(".faded").length + " faded, "
+      + [...document.querySelectorAll("#figure-scores .veil.faded path")].map(path => getComputedStyle(path))
+        .filter(style => style.fill !== "none" && Number(style.opacity) > 0.5).length + " veils";"""
+    panels, faded, veils = re.findall(r"\d+", browse(text, link="group=scripts&backbone=glyph_vit", act=count).title)
     assert int(panels) == 1 and int(faded) > 10
+    assert int(veils) == 5 + 3  # datasets and rows of the score map
 
 
 def test_names_stay_text_in_filters_tables_and_links(browse: Open) -> None:

@@ -68,7 +68,7 @@ def calibration(analysis: Analysis) -> Calibration | None:
         tasks={name: stats.tasks(values) for name, values in curves.items()},
         cells=np.bincount(rows[done], minlength=len(grid.rows)),
         diagrams=tuple(pooled(each for each in cells if each is not None) for cells in of_row),
-        binned=sum(each is not None for each in bins),
+        binned=sum(each is not None and counts for each, counts in zip(bins, done.tolist(), strict=True)),
         done=int(done.sum()),
         hard=tuple(_hard(analysis, frame.assign(row=rows)[done])),
     )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import gzip
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,15 +24,6 @@ from tlbench.report.restrictions import hints
 from tlbench.report.scores import STATUSES, grid
 from tlbench.report.tables import leaderboard, statements
 from tlbench.types import TlbenchError
-
-
-@pytest.fixture(scope="module", autouse=True)
-def few_objects() -> Iterator[None]:
-    """statsmodels looks through every object of the process at each correction; here it need not, hundreds of times."""
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
 
 HEAD = "strategy,dataset,budget,seed,score\n"
 

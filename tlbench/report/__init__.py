@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -24,8 +21,7 @@ def write(frame: pd.DataFrame, meta: Meta, out: Path) -> list[Path]:
     The same cells give the same bytes, in whatever order they come. `frame` is one row a cell, as `Store.frame(cells)`
     makes it. Raises TlbenchError for a frame that is not one suite's results.
     """
-    with _without_a_look_at_old_objects():
-        files = _files(Analysis(frame, meta))
+    files = _files(Analysis(frame, meta))
     (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
         (out / name).write_bytes(content)
@@ -54,12 +50,3 @@ def _against_the_best(analysis: Analysis) -> list[list[str]]:
     """For each group the verdicts on its best row and each other, in words."""
     return [[one.words for one in found.pairs if one.first == found.group.ranked[0]] for found in analysis.verdicts]
 
-
-@contextmanager
-def _without_a_look_at_old_objects() -> Iterator[None]:
-    """statsmodels collects garbage at every correction, and a large frame would be searched for it each time."""
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()

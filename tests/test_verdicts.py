@@ -81,6 +81,19 @@ def test_what_is_decided_over_all_budgets_alone_is_said(whole: pd.DataFrame) -> 
     assert "undecided at each of them; " in verdict.words
 
 
+def test_a_budget_with_too_few_datasets_is_not_called_undecided(whole: pd.DataFrame) -> None:
+    frame = lifted(whole, (2, 5, 10), 10.0)
+    names = sorted(frame.dataset.unique())[:6]
+    frame = frame[frame.dataset.isin(names)].copy()
+    for budget, name in ((5, names[0]), (10, names[1])):  # five of six datasets agree: not enough to decide
+        frame.loc[frame.strategy.eq("one") & frame.budget.eq(budget) & frame.dataset.eq(name), "score"] -= 0.2
+    mark(frame, frame.budget.eq(2) & frame.dataset.eq(names[2]), "skipped", "no such task")
+    analysed = analysis(frame)
+    (verdict,) = analysed.verdicts[0].pairs
+    assert verdict.overall == BETTER
+    assert "points), not enough datasets at 2, undecided at 5, 10; " in verdict.words
+
+
 def test_an_interval_that_leaves_out_zero_does_not_contradict_undecided(whole: pd.DataFrame) -> None:
     names = whole.dataset.unique()
     taste = dict(zip(names, np.random.Generator(np.random.PCG64(5)).normal(0.03, 0.03, len(names)), strict=True))

@@ -130,7 +130,7 @@ def _words(grid: Grid, group: Group, found: Verdict, price: str) -> str:
     main, compared = _main(found), len(group.ranked) * (len(group.ranked) - 1) // 2
     if main is None:
         spread = _spread(_headline(group, found), found.overall, compared)
-        return f"{SAID[found.overall].format(**names)} over all budgets{spread}, undecided at each of them{price}"
+        return f"{SAID[found.overall].format(**names)} over all budgets{spread}, {_each(found.runs)}{price}"
     known = sorted(budget for run in found.runs for budget in run.budgets)
     rest = [f", {run.verdict} {_beside(run.budgets, main.budgets, known)}" for run in found.runs if run is not main]
     where, spread = _where(main.verdict, main.budgets, known), _spread(main.difference, main.verdict, compared)
@@ -142,6 +142,13 @@ def _main(found: Verdict) -> Run | None:
     order = (BETTER, WORSE, EQUIVALENT, UNDECIDED, NOT_ENOUGH)
     first = min(found.runs, key=lambda run: (order.index(run.verdict), -len(run.budgets), -run.budgets[-1]))
     return None if first.verdict not in DECIDED and found.overall in DECIDED else first
+
+
+def _each(runs: Sequence[Run]) -> str:
+    """What is said at single budgets where none decides."""
+    if all(run.verdict == UNDECIDED for run in runs):
+        return "undecided at each of them"
+    return ", ".join(f"{run.verdict} at {', '.join(map(str, run.budgets))}" for run in runs)
 
 
 def _headline(group: Group, found: Verdict) -> Interval:

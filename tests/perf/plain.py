@@ -6,6 +6,7 @@ optimiser and hyperparameters. It knows no lanes, no cached activations and no f
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 
 from tlbench import backbones, registry, rng, space
 from tlbench.backbones.base import Backbone
+from tlbench.backbones.linear import Linear
 from tlbench.block import _folds, _refit
 from tlbench.datasets import base
 from tlbench.fits import Block, Fit, Job
@@ -50,7 +52,10 @@ class Setting(NamedTuple):
 
 
 def setting(block: Block) -> Setting:
-    backbone = backbones.get(block.backbone)
+    backbone = copy.deepcopy(backbones.get(block.backbone))
+    for layer in backbone.trunk.modules():
+        if type(layer) is Linear:  # tlbench's own; users have torch's
+            layer.__class__ = nn.Linear
     pool = backbone.encoded(np.asarray(base.read_inputs(block.data, "pool"))[block.pool_rows])
     test = backbone.encoded(np.asarray(base.read_inputs(block.data, "test")))
     inputs = (torch.from_numpy(np.array(part)) for part in (pool, test))

@@ -94,19 +94,12 @@ def document(analysis: Analysis) -> dict[str, Any] | None:
     found = analysis.calibration
     if found is None:
         return None
-    names = analysis.grid.rows
+    grid = analysis.grid
     return {
         "cells_done": found.done,
         "cells_with_bins": found.binned,
-        "rows": [
-            {"strategy": strategy, "backbone": backbone, **_row(found, row)}
-            for row, (strategy, backbone) in enumerate(names)
-            if found.cells[row]
-        ],
-        "hardest_classes": [
-            {**each._asdict(), "best": dict(zip(("strategy", "backbone"), names[each.best], strict=True))}
-            for each in found.hard
-        ],
+        "rows": [{**grid.named(row), **_row(found, row)} for row in range(len(grid.rows)) if found.cells[row]],
+        "hardest_classes": [{**each._asdict(), "best": grid.named(each.best)} for each in found.hard],
     }
 
 
@@ -115,10 +108,7 @@ def _row(found: Calibration, row: int) -> dict[str, Any]:
     diagram = found.diagrams[row]
     return {
         "cells": found.cells[row],
-        **{
-            name: [{**intervals[name].at(row)._asdict(), "covers": kind} for kind, intervals in kinds.items()]
-            for name in found.suite
-        },
+        **{name: [intervals[name].spelled(kind, row) for kind, intervals in kinds.items()] for name in found.suite},
         "reliability": None if diagram is None else diagram._asdict(),
     }
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from tlbench.report.analysis import Analysis
 from tlbench.report.ranking import headline_of
-from tlbench.report.scores import ABSENT, STATUSES, Grid
+from tlbench.report.scores import ABSENT, STATUSES
 from tlbench.report.stats import LEVEL, Interval, cell
 from tlbench.report.tables import REPEATABLE, cost_medians, edge_share, labels_consumed, statements
 
@@ -34,7 +34,7 @@ def axes(analysis: Analysis) -> dict[str, Any]:
     metric = {} if "metric" not in grid.frame else dict(zip(grid.frame.dataset, grid.frame.metric, strict=True))
     groups = analysis.meta.groups
     return {
-        "rows": [_name(grid, row) for row in analysis.ranking.order],
+        "rows": [grid.named(row) for row in analysis.ranking.order],
         "datasets": [
             {"dataset": name, "group": groups.get(name, ""), "metric": metric.get(name, "")} for name in grid.datasets
         ],
@@ -52,10 +52,10 @@ def groups(analysis: Analysis) -> list[dict[str, Any]]:
             "title": group.title,
             "datasets": [grid.datasets[d] for d in analysis.datasets_of(group)],
             "ranked": [
-                {**_name(grid, row), "rank": place, "tier": tier or None}
+                {**grid.named(row), "rank": place, "tier": tier or None}
                 for place, (row, tier) in enumerate(zip(group.ranked, group.tiers, strict=True), 1)
             ],
-            "not_ranked": [{**_name(grid, row), "why": why} for row, why in group.unranked],
+            "not_ranked": [{**grid.named(row), "why": why} for row, why in group.unranked],
         }
         for group in analysis.ranking.groups
     ]
@@ -69,14 +69,14 @@ def rows(analysis: Analysis) -> list[dict[str, Any]]:
     at = cell(grid.z)  # [R, D, B]
     return [
         {
-            **_name(grid, row),
-            "score": [spelled(ranking.suite, "suite", row), spelled(ranking.tasks, "tasks", row)],
+            **grid.named(row),
+            "score": [ranking.suite.spelled("suite", row), ranking.tasks.spelled("tasks", row)],
             "at": [
                 {
                     "budget": budget,
                     "score": [
-                        spelled(ranking.budget_suite, "suite", row, b),
-                        spelled(ranking.budget_tasks, "tasks", row, b),
+                        ranking.budget_suite.spelled("suite", row, b),
+                        ranking.budget_tasks.spelled("tasks", row, b),
                     ],
                     "labels": labels[row, b],
                 }
@@ -99,20 +99,12 @@ def choices(analysis: Analysis) -> list[dict[str, Any]]:
     return [
         {
             "budget": choice.budget,
-            "best": _name(grid, choice.best),
-            "score": spelled(choice.mean, "suite", choice.best),
-            "as_good": [_name(grid, row) for row in choice.tied] if choice.sure else None,
+            "best": grid.named(choice.best),
+            "score": choice.mean.spelled("suite", choice.best),
+            "as_good": [grid.named(row) for row in choice.tied] if choice.sure else None,
         }
         for choice in analysis.ranking.choices
     ]
-
-
-def spelled(interval: Interval, covers: str, *index: int) -> dict[str, Any]:
-    return {**interval.at(*index)._asdict(), "covers": covers}
-
-
-def _name(grid: Grid, row: int) -> dict[str, str]:
-    return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))
 
 
 def _on(analysis: Analysis, at: Interval, row: int, d: int) -> dict[str, Any]:
@@ -121,9 +113,9 @@ def _on(analysis: Analysis, at: Interval, row: int, d: int) -> dict[str, Any]:
     counts = np.bincount(grid.status[row, d].ravel(), minlength=len(STATUSES))
     return {
         "dataset": grid.datasets[d],
-        "score": spelled(analysis.ranking.datasets, "cell", row, d),
+        "score": analysis.ranking.datasets.spelled("cell", row, d),
         "at": [
-            {"budget": budget, **spelled(at, "cell", row, d, b)}
+            {"budget": budget, **at.spelled("cell", row, d, b)}
             for b, budget in enumerate(grid.budgets)
             if not np.isnan(at.mean[row, d, b])
         ],

@@ -8,7 +8,6 @@ import pandas as pd
 
 from tlbench.report.analysis import Analysis
 from tlbench.report.cost_questions import Cheapest, Costs
-from tlbench.report.document_board import spelled
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
 from tlbench.report.tables import edge_share
@@ -32,15 +31,15 @@ def _tuning(analysis: Analysis, row: int, edge: pd.Series) -> dict[str, Any]:
         for side in (found.curves.validation, found.curves.test)
     ]
     return {
-        **_named(analysis.grid, row),
-        "default": spelled(found.default, "suite", row),
-        "gain": [spelled(found.suite, "suite", row), spelled(found.tasks, "tasks", row)],
-        "peek_gap": spelled(found.peek, "suite", row),
+        **analysis.grid.named(row),
+        "default": found.default.spelled("suite", row),
+        "gain": [found.suite.spelled("suite", row), found.tasks.spelled("tasks", row)],
+        "peek_gap": found.peek.spelled("suite", row),
         "trials": found.trials[row],
         "scored_on_test": found.refitted[row],
         "on_the_edge": {"hyperparameter": edge["value"], "share": edge["share"]},
-        "expected_validation": spelled(curves[0], "suite"),
-        "expected_test": spelled(curves[1], "suite"),
+        "expected_validation": curves[0].spelled("suite"),
+        "expected_test": curves[1].spelled("suite"),
         "trials_within_1_point": found.curves.enough[row],
         "why_no_curve": found.curves.why[row],
     }
@@ -52,7 +51,7 @@ def _costs(grid: Grid, asked: Costs) -> dict[str, Any]:
         "label": asked.label,
         "rows": [
             {
-                **_named(grid, row),
+                **grid.named(row),
                 "cost": asked.cost[row],
                 "on_front": asked.front[row],
                 "p_on_front": asked.chance[row],
@@ -66,10 +65,6 @@ def _costs(grid: Grid, asked: Costs) -> dict[str, Any]:
 def _cheapest(grid: Grid, found: Cheapest) -> dict[str, Any]:
     return {
         "budget": found.budget,
-        "best": {**_named(grid, found.best), "cost": found.costs[0]},
-        "cheapest": {**_named(grid, found.row), "cost": found.costs[1], "behind": found.behind},
+        "best": {**grid.named(found.best), "cost": found.costs[0]},
+        "cheapest": {**grid.named(found.row), "cost": found.costs[1], "behind": found.behind},
     }
-
-
-def _named(grid: Grid, row: int) -> dict[str, str]:
-    return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))

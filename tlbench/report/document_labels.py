@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.document_board import spelled
 from tlbench.report.label_questions import Answers, Labels, unasked
 from tlbench.report.label_words import coded
-from tlbench.report.scores import Grid
 from tlbench.report.transfer import transfer as compared
 from tlbench.report.transfer import verdict
 
@@ -27,17 +25,17 @@ def label_questions(analysis: Analysis) -> dict[str, Any]:
         "datasets": [asked.grid.datasets[d] for d in asked.datasets],
         "budgets": asked.budgets,
         "counted_in": [
-            {**_name(asked.grid, asked.rows[i]), "reference": _name(asked.grid, asked.rows[j])}
+            {**asked.grid.named(asked.rows[i]), "reference": asked.grid.named(asked.rows[j])}
             for i, j in enumerate(asked.references)
         ],
         "label_more_or_switch": [
             {
                 "budget": step.budget,
-                "best": _name(asked.grid, asked.rows[step.best]),
-                "reference": _name(asked.grid, asked.rows[asked.references[0]]),
-                "switch": spelled(step.switch, step.covers),
-                "more": spelled(step.more, step.covers) if step.more else None,
-                "more_less_switch": spelled(step.rather, step.covers) if step.rather else None,
+                "best": asked.grid.named(asked.rows[step.best]),
+                "reference": asked.grid.named(asked.rows[asked.references[0]]),
+                "switch": step.switch.spelled(step.covers),
+                "more": step.more.spelled(step.covers) if step.more else None,
+                "more_less_switch": step.rather.spelled(step.covers) if step.rather else None,
             }
             for step in asked.steps
         ],
@@ -54,19 +52,19 @@ def transfer(analysis: Analysis) -> list[dict[str, Any]]:
         found = analysis.transfer if baseline == meta.baseline else compared(grid, meta, baseline)
         rows = [
             {
-                **_name(grid, row),
-                "gain": [spelled(found.suite, "suite", t), spelled(found.tasks, "tasks", t)],
+                **grid.named(row),
+                "gain": [found.suite.spelled("suite", t), found.tasks.spelled("tasks", t)],
                 "verdict": verdict(found.tasks, t),
                 "stands_after_correction": bool(found.stands_overall[t]),
                 "partly_compared": bool(found.partial[t]),
                 "at": [
-                    {"budget": k, "gain": [spelled(found.splits, "suite", t, b), spelled(found.budgets, "tasks", t, b)]}
+                    {"budget": k, "gain": [found.splits.spelled("suite", t, b), found.budgets.spelled("tasks", t, b)]}
                     for b, k in enumerate(grid.budgets)
                 ],
                 "on": [
                     {
                         "dataset": name,
-                        "gain": spelled(found.datasets, "cell", t, d),
+                        "gain": found.datasets.spelled("cell", t, d),
                         "verdict": verdict(found.datasets, t, d),
                         "stands_after_correction": bool(found.stands[t, d]),
                         "cells_failed": bool(found.failed[t, d]),
@@ -86,8 +84,8 @@ def _crossover(asked: Labels, i: int, j: int) -> dict[str, Any]:
     """From when on the first is ahead to the last budget; below the first budget, it is ahead throughout."""
     labels = _from(asked)[i, j]
     return {
-        "ahead": _name(asked.grid, asked.rows[i]),
-        "behind": _name(asked.grid, asked.rows[j]),
+        "ahead": asked.grid.named(asked.rows[i]),
+        "behind": asked.grid.named(asked.rows[j]),
         "crossings": asked.times[i, j],
         "labels": labels if labels > 0 else "none in range",
         "ahead_from": [
@@ -101,8 +99,8 @@ def _crossover(asked: Labels, i: int, j: int) -> dict[str, Any]:
 def _needed(asked: Labels, i: int, j: int) -> dict[str, Any]:
     """Labels with which the second is as good as the first at each budget."""
     return {
-        "row": _name(asked.grid, asked.rows[i]),
-        "against": _name(asked.grid, asked.rows[j]),
+        "row": asked.grid.named(asked.rows[i]),
+        "against": asked.grid.named(asked.rows[j]),
         "labels": coded(asked.tasks.needed.labels[i, j], asked.budgets),
         "intervals": [
             {
@@ -125,7 +123,3 @@ def _kinds(asked: Labels) -> tuple[tuple[Answers, str], ...]:
 
 def _bounds(asked: Labels, low: np.ndarray, high: np.ndarray) -> dict[str, Any]:
     return {"low": coded(low, asked.budgets)[0], "high": coded(high, asked.budgets)[0]}
-
-
-def _name(grid: Grid, row: int) -> dict[str, str]:
-    return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))

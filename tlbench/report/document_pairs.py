@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from tlbench.report.analysis import Analysis
-from tlbench.report.document_board import spelled
 from tlbench.report.scores import Grid
 from tlbench.report.stats import Interval
 from tlbench.report.stats.more_seeds import LIKELY, Outlook
@@ -38,7 +37,7 @@ def _group(grid: Grid, found: Verdicts) -> dict[str, Any]:
         "pairs": [_pair(grid, found, one) for one in found.pairs],
         "undecided": [_outlook(grid, found, one) for one in found.outlooks],
         "bradley_terry": [
-            {**_name(grid, row), "rating": spelled(found.ratings, "tasks", place)}
+            {**grid.named(row), "rating": found.ratings.spelled("tasks", place)}
             for place, row in enumerate(group.ranked)
         ],
     }
@@ -49,14 +48,14 @@ def _pair(grid: Grid, found: Verdicts, one: Verdict) -> dict[str, Any]:
     place = group.ranked.index(one.first), group.ranked.index(one.second)
     at = zip(grid.budgets, group.budgets, found.beats_at, strict=True)
     return {
-        "first": _name(grid, one.first),
-        "second": _name(grid, one.second),
+        "first": grid.named(one.first),
+        "second": grid.named(one.second),
         "words": one.words,
         "times_the_cost": one.cost,
         "headline": _tests(group.headline, found.beats, place),
         "at": [{"budget": budget, **_tests(tested, beats, place)} for budget, tested, beats in at if tested.datasets],
         "runs": [
-            {"verdict": run.verdict, "budgets": run.budgets, "difference": spelled(run.difference, "tasks")}
+            {"verdict": run.verdict, "budgets": run.budgets, "difference": run.difference.spelled("tasks")}
             for run in one.runs
         ],
     }
@@ -65,11 +64,11 @@ def _pair(grid: Grid, found: Verdicts, one: Verdict) -> dict[str, Any]:
 def _tests(tested: Pairs, beats: Interval, place: tuple[int, int]) -> dict[str, Any]:
     return {
         "verdict": str(tested.verdict[place]),
-        "difference": [spelled(tested.suite, "suite", *place), spelled(tested.tasks, "tasks", *place)],
+        "difference": [tested.suite.spelled("suite", *place), tested.tasks.spelled("tasks", *place)],
         "p": tested.p[place],
         "p_holm": tested.holm[place],
         "probability": dict(zip(("worse", "equivalent", "better"), tested.posterior[place], strict=True)),
-        "first_wins": spelled(beats, "tasks", *place),
+        "first_wins": beats.spelled("tasks", *place),
     }
 
 
@@ -77,14 +76,10 @@ def _outlook(grid: Grid, found: Verdicts, one: Outlook) -> dict[str, Any]:
     """What would decide the pair closest to a verdict, and the best two; simulated."""
     ranked = found.group.ranked
     return {
-        "first": _name(grid, ranked[one.first]),
-        "second": _name(grid, ranked[one.second]),
+        "first": grid.named(ranked[one.first]),
+        "second": grid.named(ranked[one.second]),
         "more_seeds": one.seeds,
         "chance_with_endless_seeds": one.chance,
         "datasets": one.datasets,
         "likely": LIKELY,
     }
-
-
-def _name(grid: Grid, row: int) -> dict[str, str]:
-    return dict(zip(("strategy", "backbone"), grid.rows[row], strict=True))

@@ -63,6 +63,10 @@ class Grid:
         """[R, D, S]: the area under each label curve, on the scale of z; NaN where a cell of the curve is not run."""
         return np.where(self.incomplete[..., None], np.nan, area(self.z, self.budgets))
 
+    def named(self, row: int) -> dict[str, str]:
+        """A row as leaderboard.json names it."""
+        return dict(zip(("strategy", "backbone"), self.rows[row], strict=True))
+
     def values(self, column: str) -> np.ndarray:
         """[R, D, B, S]: another column on the same axes, NaN where it is unknown or the cell does not count.
 

@@ -72,7 +72,7 @@ def document(analysis: Analysis) -> dict | None:
     found = analysis.sensitivity
     if found is None or analysis.main is None:
         return None
-    rows = [dict(zip(("strategy", "backbone"), analysis.grid.rows[row], strict=True)) for row in analysis.main.ranked]
+    rows = [analysis.grid.named(row) for row in analysis.main.ranked]
     return {
         "rows": rows,
         "variants": [variant._asdict() for variant in (found.headline, *found.variants)],

@@ -93,8 +93,7 @@ def _standing(analysis: Analysis, number: int) -> Standing:
 def _rows(analysis: Analysis, ranked: tuple[int, ...], standing: Standing) -> list[dict]:
     return [
         {
-            "strategy": analysis.grid.rows[row][0],
-            "backbone": analysis.grid.rows[row][1],
+            **analysis.grid.named(row),
             "rank": place + 1,
             "rank_interval": {
                 "tasks": [standing.rank_low[place], standing.rank_high[place]],
@@ -103,14 +102,10 @@ def _rows(analysis: Analysis, ranked: tuple[int, ...], standing: Standing) -> li
             "probability_first": {"tasks": standing.first[place], "suite": standing.splits.first[place]},
             "mean_rank": standing.mean_rank[place],
             "iqm": {
-                "suite": _spelled(standing.iqm.at(place), "suite"),
-                "tasks": _spelled(standing.iqm_tasks.at(place), "tasks"),
+                "suite": standing.iqm.spelled("suite", place),
+                "tasks": standing.iqm_tasks.spelled("tasks", place),
             },
-            "profile": _spelled(standing.profile.at(place), "suite"),
+            "profile": standing.profile.spelled("suite", place),
         }
         for place, row in enumerate(ranked)
     ]
-
-
-def _spelled(interval: Interval, covers: str) -> dict:
-    return {"mean": interval.mean, "low": interval.low, "high": interval.high, "covers": covers}

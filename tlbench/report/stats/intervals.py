@@ -7,7 +7,7 @@ NaN where nothing can be said: one seed has no spread, one dataset says nothing 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import special
@@ -40,6 +40,10 @@ class Interval(NamedTuple):
 
     def at(self, *index: int) -> Interval:
         return Interval(self.mean[index], self.low[index], self.high[index])
+
+    def spelled(self, covers: str, *index: int) -> dict[str, Any]:
+        """One of them as leaderboard.json has it, with what it covers."""
+        return {**self.at(*index)._asdict(), "covers": covers}
 
 
 def cell(values: np.ndarray, level: float = LEVEL) -> Interval:

@@ -98,7 +98,8 @@ def test_a_name_tells_weights_and_size_but_no_path(tmp_path: Path) -> None:
         ("timm:resnet50?sise=64", "did you mean 'size'"),
         ("timm:resnet50?size=tall", "give a side in pixels"),
         ("timm:vit_tiny_patch16_224@random?size=8", "pictures of 8 pixels do not fit it"),
-        ("timm:hrnet_w18_small@random", "cannot be cut into blocks; .*VisionTransformer"),
+        ("timm:visformer_tiny@random", "cannot be cut into blocks .it keeps no stages under .*VisionTransformer"),
+        ("timm:levit_128s@random", "its pieces do not follow each other: ValueError: .*VisionTransformer"),
     ],
 )
 def test_what_cannot_be_meant_is_answered(reference: str, said: str) -> None:

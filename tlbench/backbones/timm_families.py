@@ -24,13 +24,17 @@ def cut(model: Any, name: str) -> Trunk:
     for family, found in FAMILIES.items():
         if any(base.__name__ == family for base in type(model).__mro__):
             return found(model)
-    trunk = _in_a_row(model)
-    if trunk is None:
+    try:
+        return _in_a_row(model)
+    except _Unfit as why:
         raise TlbenchError(
-            f"timm:{name}: a {type(model).__name__} cannot be cut into blocks; choose a network of timm's families "
-            f"{', '.join(FAMILIES)}, or another whose stages run in a row"
-        )
-    return trunk
+            f"timm:{name}: a {type(model).__name__} cannot be cut into blocks ({why}); choose a network of timm's "
+            f"families {', '.join(FAMILIES)}, or another whose stages run in a row"
+        ) from why
+
+
+class _Unfit(Exception):
+    """The pieces of a network, run one after the other, are not the network; the message says what they did."""
 
 
 class Tokens(nn.Module):
@@ -133,10 +137,10 @@ def _staged(stages: Iterable[Any]) -> list[nn.Module]:
     return blocks
 
 
-def _in_a_row(model: Any) -> Trunk | None:
+def _in_a_row(model: Any) -> Trunk:
     """The first container of stages as blocks, what is registered before it as stem, the rest as head.
 
-    None where that is not how the network computes its features, as found on a picture of noise.
+    Raises _Unfit where that is not how the network computes its features, as found on a picture of noise.
     """
     names = [name for name, _ in model.named_children()]
     for container in CONTAINERS:
@@ -146,10 +150,10 @@ def _in_a_row(model: Any) -> Trunk | None:
             stem = nn.Sequential(*(getattr(model, name) for name in names[:at]))
             head = Pool(model, [name for name in names[at + 1 :] if name not in HEADS], HEADS)
             return _checked(Trunk(stem, list(held), head), model)
-    return None
+    raise _Unfit(f"it keeps no stages under {', '.join(CONTAINERS)}")
 
 
-def _checked(trunk: Trunk, model: Any) -> Trunk | None:
+def _checked(trunk: Trunk, model: Any) -> Trunk:
     side = model.pretrained_cfg["input_size"][-1]
     x = torch.linspace(-2, 2, 3 * side * side).reshape(1, 3, side, side).sin()
     model.eval()
@@ -159,12 +163,12 @@ def _checked(trunk: Trunk, model: Any) -> Trunk | None:
         try:
             blocks = nn.Sequential(trunk.stem, *trunk.blocks)(x)
             found = trunk.head(blocks)
-        except (RuntimeError, TypeError, AttributeError, ValueError, NotImplementedError, IndexError):
-            return None  # the pieces do not fit together
+        except Exception as error:  # foreign layers in an order that they were not made for may raise anything
+            raise _Unfit(f"its pieces do not follow each other: {type(error).__name__}: {error}") from error
     if not isinstance(found, Tensor) or found.shape != expected.shape or found.ndim != 2:
-        return None
+        raise _Unfit("its pieces give features of another shape")
     if (found - expected).abs().max() > CLOSE * expected.abs().max():
-        return None
+        raise _Unfit("its pieces give other features")
     channels_last = blocks.ndim == 4 and blocks.shape[-1] == model.num_features != blocks.shape[1]
     return _turned(trunk) if channels_last else trunk
 

@@ -81,7 +81,7 @@ def measured(block: Block, folder: Path, asked: argparse.Namespace) -> Row:
         "tlbench": lambda: blocks.work(_fresh(block, folder)),
         "plain": lambda: plain.work(block, trials),
     }
-    if asked.tutorial and issubclass(type(Bench(block, _strategy(block)).strategy), GradientStrategy):
+    if asked.tutorial and isinstance(plain.setting(block).strategy, GradientStrategy):
         files = Path(tempfile.mkdtemp(dir=folder))
         tutorial.write_files(block, files)
         contestants["tutorial"] = lambda: tutorial.work(block, trials, files)
@@ -155,10 +155,6 @@ def _blocks(suite: Suite, folder: Path) -> list[Block]:
 def _fresh(block: Block, folder: Path) -> Block:
     """The same work with nothing computed before."""
     return replace(block, cache=Path(tempfile.mkdtemp(dir=folder)))
-
-
-def _strategy(block: Block) -> object:
-    return plain.setting(block).strategy
 
 
 def _line(row: Row, rate: float) -> str:

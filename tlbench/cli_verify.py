@@ -49,7 +49,7 @@ def canaries(
     """Plant faults in the harness and say whether it notices each; exit code 1 when it misses one.
 
     Shuffled labels must score 0, a strategy must not beat itself, copies of test images must be found, and a plug-in
-    that looks for labels must find none. It takes about a minute.
+    that looks for labels must find none. It takes less than a minute.
 
     Example: tlbench canaries
     """

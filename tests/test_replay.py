@@ -1,0 +1,94 @@
+"""Laws of replayed steps, tried on a CPU with a recorder in the place of CUDA graphs."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from recorded import recordings
+
+from tlbench import replay
+
+TIMES = replay.WARM_UPS + replay.LEAST + 5
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    monkeypatch.setitem(replay.GRAPHS, "cpu", recordings)
+
+
+def start():
+    return {"x": torch.linspace(0, 1, 6).view(2, 3), "past": torch.zeros(2, 3), "clock": torch.tensor(0)}
+
+
+def pure(state):
+    clock = state["clock"] + 1
+    return {"x": torch.sin(state["x"] + clock), "past": state["x"] + 0, "clock": clock}
+
+
+def in_place(state):
+    state["past"].copy_(state["x"])
+    state["clock"].add_(1)
+    state["x"].add_(state["clock"]).sin_()
+    return state
+
+
+def looking_back(state):
+    """Its outcome holds the very tensor that it was given, in another place."""
+    clock = state["clock"] + 1
+    return {"past": state["x"], "x": torch.sin(state["x"] + clock), "clock": clock}
+
+
+@pytest.mark.parametrize("step", [pure, in_place, looking_back])
+def test_replayed_steps_are_the_steps(recorder, step):
+    expected = start()
+    for _ in range(TIMES):
+        expected = pure(expected)
+    given = start()
+    found = replay.replayed(step, given, TIMES)
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    assert all(torch.equal(given[name], start()[name]) for name in given), "the given state was written to"
+
+
+def test_the_stand_in_replays_nothing_but_tensor_operations(recorder):
+    count = iter(range(1, 1000))
+    found = replay.replayed(lambda state: {"last": state["last"] * 0 + next(count)}, {"last": torch.tensor(0.0)}, TIMES)
+    assert found["last"] == replay.WARM_UPS + 1, "as in a CUDA graph, a number of Python's is captured once"
+
+
+def test_few_steps_are_not_captured(monkeypatch):
+    monkeypatch.setitem(replay.GRAPHS, "cpu", lambda device: pytest.fail("captured"))
+    found = replay.replayed(pure, start(), replay.WARM_UPS + replay.LEAST - 1)
+    assert found["clock"] == replay.WARM_UPS + replay.LEAST - 1
+
+
+@pytest.mark.parametrize("error", [RuntimeError("operation not permitted"), torch.OutOfMemoryError("full")])
+def test_a_capture_that_fails_is_told_and_the_steps_are_done_one_by_one(monkeypatch, recorder, caplog, error):
+    calls = iter(range(1000))
+
+    def step(state):
+        if next(calls) == replay.WARM_UPS:
+            raise error
+        return pure(state)
+
+    with caplog.at_level(logging.WARNING, "tlbench"):
+        found = replay.replayed(step, start(), TIMES)
+    assert found["clock"] == TIMES and str(error) in caplog.text
+
+
+def test_a_state_that_changes_its_type_on_the_way_is_not_captured(recorder, caplog):
+    def step(state):
+        clock = state["clock"] + 1
+        return {"x": state["x"].double() if state["x"].dtype == torch.float32 else state["x"].float(), "clock": clock}
+
+    found = replay.replayed(step, {"x": torch.zeros(2), "clock": torch.tensor(0)}, TIMES)
+    assert found["clock"] == TIMES and "torch.float32 (2,)" in caplog.text
+
+
+def test_memory_that_runs_out_before_the_capture_is_raised(recorder):
+    def step(state):
+        raise torch.OutOfMemoryError("full")
+
+    with pytest.raises(torch.OutOfMemoryError):
+        replay.replayed(step, start(), TIMES)

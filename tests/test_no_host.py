@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 import torch
-from toy import lanes, network, pack
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
+from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones, space

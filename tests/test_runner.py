@@ -19,3 +19,13 @@ def test_one_trial_is_not_compared_with_itself(tmp_path, monkeypatch, trials, fi
     only = Filter(strategy=("lora",), dataset=("digits",), budget=(5,), seed=(0,))
     with Store.open(tmp_path / "results") as store:
         assert runner.planned(suite, store, runner.prepared(suite, only), only).fits == fits
+
+
+def test_strategies_share_what_was_drawn_for_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path / "cache"))
+    suite, only = load_suite("smoke"), Filter(dataset=("digits",), budget=(5,), seed=(0,))
+    with Store.open(tmp_path / "results") as store:
+        blocks = runner.planned(suite, store, runner.prepared(suite, only), only).blocks
+    jobs = [job for block in blocks for job in block.jobs]
+    assert len(jobs) == len(suite.strategies)
+    assert len({id(job.folds) for job in jobs}) == len({id(job.rows) for job in jobs}) == 1

@@ -65,6 +65,14 @@ def test_a_record_comes_back_exactly(tmp_path_factory: pytest.TempPathFactory, v
         assert store.get(saved.cell.key) == saved
 
 
+def test_statuses_are_those_of_the_records(folder: Path) -> None:
+    good, bad = record(seed=0), record(seed=1)
+    bad = replace(bad, measurement=replace(bad.measurement, status=Status.TIMED_OUT))
+    with Store.open(folder) as store:
+        store.save([good, bad])
+        assert store.statuses() == {good.cell.key: Status.DONE, bad.cell.key: Status.TIMED_OUT}
+
+
 def test_a_record_that_lacks_what_later_versions_measure_is_read(folder: Path) -> None:
     later = ("trial_scores", "classes", "reliability")
     with Store.open(folder) as store:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
-import platformdirs
 
-from tlbench import backbones, executors, provenance
+from tlbench import backbones, caches, executors, provenance
 from tlbench.block import Outcome
 from tlbench.datasets import base
-from tlbench.datasets.splits import Budget, folds, nested_budgets, seed
+from tlbench.datasets.splits import Budget, Fold, folds, nested_budgets, seed
 from tlbench.executors import Means
 from tlbench.fits import Block, Job
 from tlbench.registry import BACKBONES, STRATEGIES
@@ -40,6 +38,14 @@ class Progress(Protocol):
     def finish(self) -> None: ...
 
 
+class View(NamedTuple):
+    """What all strategies and backbones are given of one (budget, seed); see `Job`."""
+
+    rows: np.ndarray  # [n]
+    y: np.ndarray  # [n] int64
+    folds: tuple[Fold, ...]
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A dataset with everything that is drawn from it before training."""
@@ -47,6 +53,7 @@ class Prepared:
     loaded: base.Loaded
     draws: dict[tuple[int, int], Budget]  # by (budget, seed)
     used: np.ndarray  # [N] sorted rows of the pool that any budget uses
+    _views: dict[tuple[int, int, str], View] = field(default_factory=dict)
 
     def scorer(self) -> Scorer:
         card, loaded = self.loaded.card, self.loaded
@@ -54,13 +61,20 @@ class Prepared:
         return Scorer(labels, num_classes=len(loaded.class_names), metric=card.metric)
 
     def job(self, cell: Cell) -> Job:
+        place = cell.budget, cell.seed, cell.effort.folds
+        if place not in self._views:
+            self._views[place] = self._view(cell)
+        view = self._views[place]
+        choosing = cell.effort.trials > 1  # the default alone has nobody to be compared with
+        return Job(cell, view.rows, view.y, view.folds if choosing else ())
+
+    def _view(self, cell: Cell) -> View:
         draw = self.draws[cell.budget, cell.seed]
         y = np.asarray(self.loaded.pool_y)[draw.rows]
         groups = None if self.loaded.groups is None else np.asarray(self.loaded.groups)[draw.rows]
         fold_seed = seed("folds", dataset=cell.dataset, s=cell.seed, budget=cell.budget)
         parts = folds(y, cell.budget, fold_seed=fold_seed, rule=cell.effort.folds, groups=groups)
-        choosing = cell.effort.trials > 1  # the default alone has nobody to be compared with
-        return Job(cell, np.searchsorted(self.used, draw.rows), y, tuple(parts) if choosing else ())
+        return View(np.searchsorted(self.used, draw.rows), y, tuple(parts))
 
 
 class Plan(NamedTuple):
@@ -127,12 +141,8 @@ def run(
                 progress.block_done(records)
         if progress is not None:
             progress.finish()
-        stored = [store.get(cell.key) for cell in plan.cells]
-    counts: dict[Status, int] = defaultdict(int)
-    for record in stored:
-        if record is not None:
-            counts[record.measurement.status] += 1
-    return Summary(folder, plan.cells, dict(counts))
+        stored = store.statuses()
+    return Summary(folder, plan.cells, Counter(stored[cell.key] for cell in plan.cells if cell.key in stored))
 
 
 def prepared(suite: Suite, only: Filter | None = None) -> dict[str, Prepared]:
@@ -174,20 +184,14 @@ def judged(
     outcomes = list(found)
     seals = {each.cell.key: seal(each.selection) for each in outcomes if each.status is Status.DONE}
     store.put_seals(seals)
-    return [
-        Record(each.cell, _measured(each, scorer, store, data, seals), where.provenance(each)) for each in outcomes
-    ]
+    return [Record(each.cell, _measured(each, scorer, store, data, seals), where.provenance(each)) for each in outcomes]
 
 
-def _measured(
-    outcome: Outcome, scorer: Scorer, store: Store, data: Prepared, seals: dict[str, str]
-) -> Measurement:
+def _measured(outcome: Outcome, scorer: Scorer, store: Store, data: Prepared, seals: dict[str, str]) -> Measurement:
     cell, selection = outcome.cell, outcome.selection
     draw = data.draws[cell.budget, cell.seed]
     if outcome.status is not Status.DONE:
-        return Measurement(
-            outcome.status, outcome.reason, labels=len(draw.rows), short_classes=draw.short_classes
-        )
+        return Measurement(outcome.status, outcome.reason, labels=len(draw.rows), short_classes=draw.short_classes)
     found = scorer.evaluate(
         cell.key, outcome.logits, chosen=selection["chosen"], selection=selection, sealed=seals[cell.key]
     )
@@ -205,7 +209,7 @@ def _measured(
 
 
 def _prepared(suite: Suite, name: str) -> Prepared:
-    loaded = base.load(name, cache())
+    loaded = base.load(name, caches.folder())
     draws = {}
     for s in suite.seeds:
         split_seed = seed("split", dataset=name, s=s)
@@ -224,14 +228,9 @@ def _block(suite: Suite, data: Prepared, cells: Sequence[Cell]) -> Block:
         pool_rows=data.used,
         shape=TaskShape(len(largest.rows), len(loaded.class_names), loaded.card.modality),
         flips=loaded.card.horizontal_flip,
-        cache=cache(),
+        cache=caches.folder(),
         plugins=suite.plugins,
     )
-
-
-def cache() -> Path:
-    """Where datasets and activations are kept between runs."""
-    return Path(os.environ.get("TLBENCH_CACHE") or platformdirs.user_cache_path("tlbench"))
 
 
 def _source(strategy: str) -> str:

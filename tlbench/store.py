@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from tlbench import store_files
 from tlbench.store_rows import META, PLAN, ROWS, SEALS, TABLES, damaged, row_of
 from tlbench.store_rows import record as record_of
-from tlbench.types import PROTOCOL, Cell, Record, TlbenchError
+from tlbench.types import PROTOCOL, Cell, Record, Status, TlbenchError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,6 +88,12 @@ class Store:
     def records(self) -> list[Record]:
         """Every record, ordered by cell; raises TlbenchError naming each one that is damaged."""
         return list(self._select(sa.true()))
+
+    def statuses(self) -> dict[str, Status]:
+        """The status of every record, by key; what else is in it is not looked at."""
+        with self._explained(), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(ROWS.c.key, ROWS.c.status))
+            return {key: Status(status) for key, status in rows}
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those of `cells` that have no record, in their order."""

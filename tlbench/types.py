@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -112,7 +113,7 @@ class Cell:
     effort: Effort = field(default_factory=lambda: Effort(trials=1, steps=1, batch_size=1))
     protocol: str = PROTOCOL
 
-    @property
+    @functools.cached_property
     def key(self) -> str:
         """sha256 of the identity alone: never a path, a host or a width."""
         return sha256({**vars(self), "effort": vars(self.effort)})  # as `asdict` has it, in a tenth of the time

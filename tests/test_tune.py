@@ -68,7 +68,7 @@ def test_one_trial_in_eta_survives_and_a_failed_one_never_before_a_sound_one():
     assert [t.number for t in survivors(trials, 5)] == [2]
 
 
-@pytest.mark.parametrize(("shares", "steps"), [((), [100]), ((0.25, 0.5), [25, 50]), ((0.001,), [1])])
+@pytest.mark.parametrize(("shares", "steps"), [((), [100]), ((0.25, 0.5), [25, 50, 100]), ((0.001, 0.999), [1, 100])])
 def test_rungs_are_whole_steps(shares, steps):
     assert rungs(Effort(trials=4, steps=999, batch_size=8, rungs=shares), 100) == steps
 

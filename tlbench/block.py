@@ -5,10 +5,9 @@ A worker is given test inputs and no test labels; what it returns is judged by t
 
 from __future__ import annotations
 
-import math
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +18,10 @@ from tlbench import registry
 from tlbench.datasets import base
 from tlbench.datasets.splits import seed
 from tlbench.engine import OutOfMemory
-from tlbench.fits import Bench, Bill, Block, Fit, Fits, Fitted, Job
-from tlbench.metrics import all_metrics
-from tlbench.tune import Search, Trial, rungs, survivors
+from tlbench.fits import Bench, Block, Fit, Job
+from tlbench.halving import compared, whole
+from tlbench.packs import Bill, Fits, Fitted
+from tlbench.tune import Search, Trial
 from tlbench.types import Cell, Status
 
 COMPANY_SHARE, COMPANY_TOLERANCE = 20, 1e-4  # one test input in 20 is predicted again in other company
@@ -89,58 +89,26 @@ def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
     searches = {job.cell.key: _search(bench, job) for job in jobs}
     tuning, fitting = Bill(), Bill()
     while asked := {key: search.ask() for key, search in searches.items() if search.open}:
-        _compared(bench, [job for job in jobs if job.cell.key in asked], asked, tuning)
+        comparing = [job for job in jobs if job.folds and job.cell.key in asked]
+        entered = [(job, [fit for trial in asked[job.cell.key] for fit in _folds(job, trial)]) for job in comparing]
+        compared(bench, entered, tuning)
         for key, trials in asked.items():
             searches[key].tell(trials)
-    finalists = (_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists())
-    return _outcomes(Fits(bench, finalists, fitting), searches, tuning)
+    finalists = [_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists()]
+    fitted = Fits(bench, fitting).on_test(finalists, bench.steps(jobs[0].cell.effort))
+    return _outcomes(bench, fitted, searches, (tuning, fitting))
 
 
 def _search(bench: Bench, job: Job) -> Search:
     return Search(bench.space, job.cell.effort, seed=_seed(job, "search"), compared=bool(job.folds))
 
 
-def _compared(bench: Bench, jobs: Sequence[Job], asked: dict[str, list[Trial]], tuning: Bill) -> None:
-    """Trains the trials on their folds, from rung to rung, and writes down what each is worth."""
-    folded = [job for job in jobs if job.folds]
-    folds = (fit for job in folded for trial in asked[job.cell.key] for fit in _folds(job, trial))
-    fits = Fits(bench, folds, tuning)
-    alive = {job.cell.key: asked[job.cell.key] for job in folded}
-    effort = jobs[0].cell.effort
-    halved = bench.strategy.trains and bool(effort.rungs)
-    steps = rungs(effort, bench.steps(effort)) if halved else [bench.steps(effort)]
-    for rung in steps:
-        _judge(fits, rung, last=rung == steps[-1])
-        for key, trials in alive.items():
-            alive[key] = survivors(trials, effort.eta) if halved else trials
-        fits.keep([trial for trials in alive.values() for trial in trials])
-    for job in folded:
-        for trial in asked[job.cell.key]:
-            finished = any(trial is other for other in alive[job.cell.key])
-            trial.state = "failed" if math.isinf(trial.value) else "complete" if finished else "pruned"
-
-
-def _judge(fits: Fits, rung: int, *, last: bool) -> None:
-    """Gives every living trial its value on pooled out-of-fold predictions after `rung` steps."""
-    pooled: dict[int, list[tuple[Fit, np.ndarray]]] = {}
-    for fit, logits in fits.out_of_fold(rung, last=last):
-        pooled.setdefault(id(fit.trial), []).append((fit, logits))
-    for parts in pooled.values():
-        job, trial = parts[0][0].job, parts[0][0].trial
-        logits = np.concatenate([part for _, part in parts])
-        y = np.concatenate([job.y[fit.held_out] for fit, _ in parts])
-        trial.steps, trial.cost = rung, fits.bill.flops[job.cell.key, trial.number]
-        trial.value, trial.nll = -math.inf, math.inf
-        if np.isfinite(logits).all():
-            found = all_metrics(logits, y)
-            trial.value, trial.nll = found[job.cell.metric], found["nll"]
-            trial.curve[rung] = trial.value
-
-
-def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[Outcome]:
-    bench, found = refits.bench, dict[str, Outcome]()
-    effort = next(iter(searches.values())).effort
-    for fitted in refits.on_test(bench.steps(effort)):
+def _outcomes(
+    bench: Bench, refits: Iterable[Fitted], searches: dict[str, Search], bills: tuple[Bill, Bill]
+) -> list[Outcome]:
+    """`bills` of tuning and of the refits; the latter is read when all have been fitted."""
+    found, winners = dict[str, Outcome](), list[tuple[Outcome, Fit, dict[str, float]]]()
+    for fitted in refits:
         cell, trial = fitted.fit.job.cell, fitted.fit.trial
         outcome = found.setdefault(cell.key, Outcome(cell, Status.DONE))
         search = searches[cell.key]
@@ -150,25 +118,39 @@ def _outcomes(refits: Fits, searches: dict[str, Search], tuning: Bill) -> list[O
         outcome.selection = search.selection()
         outcome.transductive = _transductive(bench, fitted)
         outcome.width, outcome.pieces = fitted.pack.width, fitted.pack.pieces
-        outcome.cost = _cost(fitted, refits, tuning)
+        winners.append((outcome, fitted.fit, _sizes(bench, fitted)))
+    for outcome, fit, sizes in winners:
+        outcome.cost = sizes | _spent(bench, fit, len(searches[outcome.cell.key].trials), bills)
     return list(found.values())
 
 
-def _cost(fitted: Fitted, refits: Fits, tuning: Bill) -> dict[str, float]:
-    bench, key, trial = refits.bench, fitted.fit.job.cell.key, fitted.fit.trial
+def _sizes(bench: Bench, fitted: Fitted) -> dict[str, float]:
+    """What a fitted lane costs whoever keeps and uses it."""
+    trial = fitted.fit.trial
     trainable, total = bench.strategy.parameters(fitted.pack.task(fitted.lane), trial.params)
-    tune_seconds, tune_flops = tuning.total(key)
     below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(trial.params)).parameters())
     return {
         "trainable_parameters": trainable,
         "total_parameters": total + below,
         "stored_parameters": trainable,
-        "train_flops": refits.bill.flops[key, trial.number],
-        "tune_flops": tune_flops,
-        "tune_seconds": tune_seconds,
-        "fit_seconds": refits.bill.seconds[key, trial.number],
         "peak_memory_mb": _peak_memory(bench.block.device),
         **bench.latency(fitted.pack, bench.tap(trial.params)),
+    }
+
+
+def _spent(bench: Bench, fit: Fit, trials: int, bills: tuple[Bill, Bill]) -> dict[str, float]:
+    """What it took to choose and to fit a cell's winner, and to refit the others that were compared to the end."""
+    (tuning, fitting), key = bills, fit.job.cell.key
+    tune_seconds, tune_flops, tune_steps = tuning.total(key)
+    fit_seconds = fitting.seconds[key, fit.trial.number]
+    return {
+        "train_flops": fitting.flops[key, fit.trial.number],
+        "tune_flops": tune_flops,
+        "tune_seconds": tune_seconds,
+        "tune_steps": tune_steps,
+        "tune_steps_whole": whole(bench, fit.job, trials),
+        "fit_seconds": fit_seconds,
+        "peek_seconds": fitting.total(key)[0] - fit_seconds,
     }
 
 

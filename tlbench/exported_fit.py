@@ -16,7 +16,8 @@ from tlbench.backbones.base import Backbone
 from tlbench.block import tuned_and_refitted
 from tlbench.datasets.splits import folds, seed
 from tlbench.engine import OutOfMemory
-from tlbench.fits import Bench, Bill, Block, Fit, Fits, Job
+from tlbench.fits import Bench, Block, Fit, Job
+from tlbench.packs import Bill, Fits
 from tlbench.registry import BACKBONES, STRATEGIES
 from tlbench.strategies.base import State, Strategy
 from tlbench.task import Task
@@ -86,8 +87,8 @@ def refitted(data: Labelled, way: tuple[str, str], effort: Effort, *, root: Path
     trial = Trial(selection["chosen"], selection["params"])
     everything = np.arange(len(data.y))
     number = seed("train", dataset=data.card.name, backbone=network, strategy=strategy, fold="kept")
-    fits = Fits(bench, [Fit(job, trial, everything, everything[:0], number)], Bill())
-    fitted = next(fits.on_test(bench.steps(effort)))
+    fit = Fit(job, trial, everything, everything[:0], number)
+    fitted = next(Fits(bench, Bill()).on_test([fit], bench.steps(effort)))
     sample = data.inputs(np.arange(len(fitted.logits)))
     state = _on_cpu(fitted.pack.states[fitted.lane])
     whole = Predictor(bench.strategy, bench.backbone, trial.params, state)

@@ -1,10 +1,9 @@
-"""Many fits at once: the lanes of several cells sorted into packs, and what each of them costs."""
+"""What is to be fitted, and on which networks and activations: jobs, blocks, fits, and a worker's bench."""
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,17 +15,16 @@ from torch import Tensor, nn
 
 from tlbench import backbones, features, space
 from tlbench.datasets import base
-from tlbench.engine import Lane, Network, Operations, Pack
+from tlbench.engine import Network, Operations, Pack
 from tlbench.features import Bank
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
 from tlbench.types import Cell, Effort, TaskShape, TlbenchError
-from tlbench.width import WidthPlan, width
+from tlbench.width import WidthPlan
 
-MOST_LANES = 1024
-STATE_BYTES = 512 * 2**20  # of all lanes of a pack
 BYTES_A_PARAMETER = 12  # of a state: the value and two moments, float32
+LEAST_BYTES = 512 * 2**10  # that a lane is taken to need, whatever its state: its rows, its logits
 T = TypeVar("T")
 Part = Literal["pool", "test"]
 
@@ -73,15 +71,6 @@ class Fit(NamedTuple):
     seed: int
 
 
-class Fitted(NamedTuple):
-    """A lane that was trained, and what it says of the test inputs."""
-
-    fit: Fit
-    logits: np.ndarray  # [m, C]
-    pack: Pack
-    lane: int  # its place in the pack
-
-
 class Bench:
     """A block's networks and activations by tap, each made when first asked for."""
 
@@ -106,15 +95,15 @@ class Bench:
         """Steps of a whole fit of this strategy."""
         return max(1, round(self.strategy.share * effort.steps))
 
-    def most_lanes(self, fit: Fit) -> int:
-        """How many lanes like this one may hold their states at once."""
+    def state_bytes(self, fit: Fit) -> int:
+        """What the state of one such lane takes."""
         if not self.strategy.trains:
-            return MOST_LANES
+            return LEAST_BYTES
         hp, network = space.static(self.space, fit.trial.params), self.network(self.tap(fit.trial.params))
         one = torch.zeros(1, dtype=torch.int64)
         task = Task(network.bank[:1], one, one.float(), network.num_classes, network.tail, network.scratch)
         trainable, _ = self.strategy.parameters(task, hp)
-        return max(1, min(MOST_LANES, STATE_BYTES // (BYTES_A_PARAMETER * max(1, trainable))))
+        return max(LEAST_BYTES, BYTES_A_PARAMETER * trainable)
 
     def network(self, tap: str) -> Network:
         if tap not in self._networks:
@@ -180,100 +169,6 @@ class Bench:
         return block.cache / "features" / features.file_name(self.backbone, tap, content)
 
 
-class Bill:
-    """What fits cost."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[tuple[str, int], float] = defaultdict(float)  # by cell key and trial number
-        self.flops: dict[tuple[str, int], int] = defaultdict(int)
-
-    def total(self, key: str) -> tuple[float, int]:
-        """Seconds and floating-point operations of all trials of a cell."""
-        trials = [each for each in self.seconds if each[0] == key]
-        return sum(self.seconds[each] for each in trials), sum(self.flops[each] for each in trials)
-
-
-class Fits:
-    """The lanes of several jobs, in packs of equal static values and equal numbers of rows.
-
-    A pack starts when its turn comes and goes when it is not needed again, so that one pack's states are held at once
-    unless lanes go on from rung to rung.
-    """
-
-    def __init__(self, bench: Bench, fits: Iterable[Fit], bill: Bill) -> None:
-        self.bench, self.bill = bench, bill
-        alike: dict[tuple, list[Fit]] = {}
-        for fit in fits:
-            static = tuple(sorted(space.static(bench.space, fit.trial.params).items()))
-            alike.setdefault((static, len(fit.train), len(fit.held_out)), []).append(fit)
-        self._waiting = [group for each in alike.values() for group in _parts(each, bench.most_lanes(each[0]))]
-        self._going: list[tuple[Pack, list[Fit]]] = []
-
-    def trained(self, until: int, *, last: bool) -> Iterator[tuple[Pack, list[Fit]]]:
-        """Each pack when its clocks show `until`; where that was its `last` use, its states then go."""
-        waiting, going = self._waiting, self._going
-        self._waiting, self._going = [], []
-        while waiting or going:
-            pack, group = going.pop(0) if going else self._started(waiting.pop(0))
-            before = pack.done[0]
-            self._charge(partial(pack.advance, until), group)
-            self._count(group, (until - before) * pack.step_flops)
-            yield pack, group
-            if last:
-                pack.states = []
-            else:
-                self._going.append((pack, group))
-
-    def keep(self, trials: Sequence[Trial]) -> None:
-        """Drops the lanes of every other trial."""
-        alive, kept = {id(trial) for trial in trials}, []
-        for pack, group in self._going:
-            chosen = [i for i, fit in enumerate(group) if id(fit.trial) in alive]
-            if chosen:
-                pack.keep(chosen)
-                kept.append((pack, [group[i] for i in chosen]))
-        self._going = kept
-
-    def out_of_fold(self, until: int, *, last: bool) -> Iterator[tuple[Fit, np.ndarray]]:
-        """Each lane's logits [v, C] on the rows held out from it, when its clock shows `until`."""
-        for pack, group in self.trained(until, last=last):
-            rows = [torch.from_numpy(fit.job.rows[fit.held_out]) for fit in group]
-            logits = self._charge(partial(pack.predict_rows, rows), group)
-            yield from ((fit, each.numpy()) for fit, each in zip(group, logits, strict=True))
-
-    def on_test(self, until: int) -> Iterator[Fitted]:
-        """Each lane with its logits on the test inputs, when its clock shows `until`."""
-        for pack, group in self.trained(until, last=True):
-            logits = pack.predict(self.bench.test(self.bench.tap(group[0].trial.params)))
-            for lane, (fit, each) in enumerate(zip(group, logits, strict=True)):
-                yield Fitted(fit, each.numpy(), pack, lane)
-
-    def _started(self, group: list[Fit]) -> tuple[Pack, list[Fit]]:
-        effort, tap = group[0].job.cell.effort, self.bench.tap(group[0].trial.params)
-        lanes = [
-            Lane(fit.trial.params, _tensor(fit.job.rows[fit.train]), _tensor(fit.job.y[fit.train]), fit.seed)
-            for fit in group
-        ]
-        network, steps = self.bench.network(tap), self.bench.steps(effort)
-        pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
-        pack.width = width(self.bench.strategy, pack, self.bench.block.plan)
-        self._charge(pack.start, group)
-        self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
-        return pack, group
-
-    def _charge(self, action: Callable[[], T], group: Sequence[Fit]) -> T:
-        """What it returns; its seconds are written on the bill, shared among the lanes."""
-        result, seconds = timed(action, self.bench.block.device)
-        for fit in group:
-            self.bill.seconds[fit.job.cell.key, fit.trial.number] += seconds / len(group)
-        return result
-
-    def _count(self, group: Sequence[Fit], flops: int) -> None:
-        """Writes operations of each lane on the bill."""
-        for fit in group:
-            self.bill.flops[fit.job.cell.key, fit.trial.number] += flops
-
-
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:
     """What it returns, and the seconds that it took; a GPU works on after a call has returned."""
     start = time.perf_counter()
@@ -281,11 +176,3 @@ def timed(action: Callable[[], T], device: str) -> tuple[T, float]:
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     return result, time.perf_counter() - start
-
-
-def _parts(fits: list[Fit], most: int) -> list[list[Fit]]:
-    return [fits[start : start + most] for start in range(0, len(fits), most)]
-
-
-def _tensor(array: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(array))

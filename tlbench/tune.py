@@ -29,7 +29,7 @@ class Trial:
     nll: float = math.inf
     cost: int = 0  # floating-point operations of its fold fits
     steps: int = 0
-    state: str = "asked"  # complete | pruned | failed; stays "asked" where there are no folds to compare on
+    state: str = "asked"  # complete (to the end, or left alone) | pruned | failed; "asked" where there are no folds
     curve: dict[int, float] = field(default_factory=dict)  # value at each rung, by steps
 
     @property
@@ -107,8 +107,8 @@ def survivors(trials: Sequence[Trial], eta: int) -> list[Trial]:
 
 
 def rungs(effort: Effort, steps: int) -> list[int]:
-    """Steps after which trials are compared: the effort's fractions of `steps`, or only the end."""
-    return sorted({max(1, round(share * steps)) for share in effort.rungs}) or [steps]
+    """Steps after which trials are compared: the effort's fractions of `steps`, and the end."""
+    return sorted({max(1, round(share * steps)) for share in effort.rungs} | {steps})
 
 
 def distribution(parameter: Parameter) -> BaseDistribution:

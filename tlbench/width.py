@@ -9,10 +9,11 @@ from torch import nn
 from tlbench.engine import Pack
 from tlbench.footprint import footprint
 from tlbench.strategies.base import Strategy
+from tlbench.width_gpu import CudaMemory, fitting
 
 ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps beside it, and their gradients
 PARAMETER_COPIES = 8  # values, gradients, two moments, and what the optimiser makes on its way
-GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker
+GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker (a guess, not measured)
 
 
 class WidthPlan(NamedTuple):
@@ -33,6 +34,8 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
     on_cpu = network.bank.device.type == "cpu"
     if not strategy.fusible or (strategy.trains and on_cpu and _widest_layer(network.tail) >= plan.wide):
         return 1
+    if network.bank.device.type == "cuda":
+        return fitting(pack, CudaMemory(network.bank.device), most=GPU_FACTOR * plan.most)
     rows = len(pack.lanes[0].rows)
     examples = min(rows, pack.batch_size) if strategy.trains else rows
     trained = 4 * strategy.parameters(pack.task(0), pack.static)[0] if strategy.trains else 0

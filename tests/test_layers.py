@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "tlbench"
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 LAYERS = {
-    1: {"types", "space", "registry", "rng", "task", "metrics"},
+    1: {"types", "space", "registry", "rng", "task", "metrics", "caches"},
     2: {"strategies", "datasets", "backbones"},
     3: {"engine", "features", "footprint", "precision", "replay", "suite", "store", "width"},
     4: {"block", "fits", "executors", "halving", "packs", "provenance", "scorer", "tune"},

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from tlbench import __version__, advise_data, advise_runs, advise_words, runner
+from tlbench import __version__, advise_data, advise_runs, advise_words, caches
 from tlbench.advise_calibration import Calibration, calibrated
 from tlbench.advise_findings import Findings, Way, choice, findings, ranked
 from tlbench.advise_runs import Contest, Thoroughness, Ways
@@ -50,7 +50,7 @@ def advise(path: str, wishes: Wishes, ways: Ways) -> Advice:
     Raises TlbenchError for data on which nothing can be compared.
     """
     fill_registries()
-    root = runner.cache()
+    root = caches.folder()
     data = advise_data.labelled(advise_data.reference_of(path), root)
     folds = advise_data.outer_folds(data)
     asked = {"networks": wishes.networks, "strategies": wishes.strategies}

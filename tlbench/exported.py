@@ -12,7 +12,7 @@ import numpy as np
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tlbench import __version__, runner
+from tlbench import __version__, caches
 from tlbench.advise import Advice
 from tlbench.backbones import saved
 from tlbench.exported_card import card
@@ -32,7 +32,7 @@ def export(advice: Advice, folder: Path, *, device: str) -> Path:
     if way is None:
         raise TlbenchError("nothing here is known to beat guessing, so nothing is exported; see the advice")
     contest = advice.contest
-    refit = refitted(contest.data, way[:2], contest.effort, root=runner.cache(), device=device)
+    refit = refitted(contest.data, way[:2], contest.effort, root=caches.folder(), device=device)
     return write(advice, refit, folder)
 
 

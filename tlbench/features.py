@@ -1,31 +1,32 @@
-"""Frozen activations, computed once per (data, backbone, tap) and kept on disk under a name made of their content.
+"""Frozen activations, computed once per (data, backbone, tap, kind of device) and kept on disk under a name of these.
 
-Few of them are held in memory whole; many stay in their file, and rows are read when they are asked for.
+Workers map the same files, so that they are in memory once; what is cheaper to compute than to keep is read as needed.
+Files hold float32. Where the network runs in bfloat16 they hold float16, which rounds 8 times finer than that.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
-import os
-import tempfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.lib import format as npy
 from torch import Tensor, nn
 
+from tlbench import precision
 from tlbench.backbones.base import Backbone
+from tlbench.features_kept import kept
 from tlbench.footprint import footprint
 from tlbench.precision import laid_out, mixed
 from tlbench.types import sha256
 
-log = logging.getLogger("tlbench")
+LAYOUT = 2  # of the files; raised when their form changes
 ROWS = 256  # inputs sent through the prefix at once, at most; a rule, so that a bank is the same wherever it is made
 COMPUTING_BYTES = 256 * 2**20  # of the prefix's largest output for all of them
-RESIDENT_BYTES = 256 * 2**20  # a larger bank stays in its file
+RESIDENT_BYTES = 256 * 2**20  # a larger bank stays where it is, and rows are brought to the device as needed
 
 
 class Bank:
@@ -52,32 +53,48 @@ class Bank:
         return (self[start : start + size] for start in range(0, len(self), size))
 
 
-def file_name(backbone: Backbone, tap: str, content: str) -> str:
-    """The name of the bank of inputs that `content` (a fingerprint) names."""
-    return f"{sha256([content, backbone.name, backbone.fingerprint, tap])}.npy"
+class Place(NamedTuple):
+    """Where what is computed from some inputs is kept."""
+
+    folder: Path
+    content: str  # a fingerprint of the inputs
+    about: str  # what they are, in words
+    most: int  # bytes, of all that the folder keeps
 
 
-def bank(backbone: Backbone, tap: str, encoded: Bank, *, file: Path) -> Tensor | Bank:
-    """Activations [N, ...] of encoded inputs [N, ...] at a resolved tap, float32; kept in `file`.
+def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor | Bank:
+    """Activations [N, ...], float32, of encoded inputs [N, ...] at a resolved tap.
 
-    A file whose checksum is wrong is said, and computed again.
+    Kept on disk, but for inputs that are smaller as they are, what a stem makes where that is large, and what has no
+    room. A file whose checksum is wrong is said, and computed again.
     """
-    if tap in ("input", "blocks.0"):
-        below = backbone.prefix(tap).to(encoded.device)
-        computed = Bank(encoded.source, encoded.rows, below, str(encoded.device))
-        if tap == "input" or computed.nbytes > RESIDENT_BYTES:
-            return _resident(computed)  # too large to keep for what a stem costs
-    if not _kept(file):
-        _write(file, _computed(backbone, tap, encoded), len(encoded))
-    kept = np.load(file, mmap_mode="r", allow_pickle=False)
-    return _resident(Bank(kept, np.arange(len(kept)), nn.Identity(), str(encoded.device)))
+    prefix = _Prefix(backbone.prefix(tap), encoded)
+    computed = Bank(encoded.source, encoded.rows, nn.Sequential(prefix, _Float()), str(encoded.device))
+    if tap == "input" and computed.nbytes >= encoded.nbytes:
+        return computed
+    if tap == "blocks.0" and computed.nbytes > RESIDENT_BYTES:
+        return computed  # too large to keep for what a stem costs
+    versions = [LAYOUT, torch.__version__, encoded.device.type]  # each rounds in its own way
+    name = sha256([place.content, backbone.name, backbone.fingerprint, tap, versions])
+    about = f"{place.about} {backbone.name} {tap}"
+    keep = partial(kept, place.folder / name, rows=len(encoded), about=about, most=place.most)
+    try:
+        array = keep(partial(_halves if encoded.device.type in precision.MIXED else _all, prefix, encoded))
+    except OverflowError:
+        array = keep(partial(_all, prefix, encoded))
+    if array is None:
+        return _resident(computed)
+    if array.dtype == np.float32 and encoded.device.type == "cpu":
+        return torch.from_numpy(array)
+    return _resident(Bank(array, np.arange(len(array)), _Float(), str(encoded.device)))
 
 
-def tokens(backbone: Backbone, texts: np.ndarray, *, file: Path) -> np.ndarray:
-    """What the backbone makes of texts [N], int32 [N, t]; kept in `file`."""
-    if not _kept(file):
-        _write(file, iter([torch.from_numpy(backbone.encoded(texts))]), len(texts))
-    return np.load(file, mmap_mode="r", allow_pickle=False)
+def tokens(backbone: Backbone, texts: np.ndarray, *, place: Place) -> np.ndarray:
+    """What the backbone makes of texts [N], int32 [N, t]; kept on disk."""
+    name, about = sha256([LAYOUT, place.content, backbone.name, backbone.fingerprint]), f"{place.about} {backbone.name}"
+    make = lambda: iter([backbone.encoded(texts)])  # noqa: E731
+    array = kept(place.folder / name, make, rows=len(texts), about=f"{about} tokens", most=place.most)
+    return backbone.encoded(texts) if array is None else array
 
 
 def named(rows: np.ndarray) -> str:
@@ -85,42 +102,41 @@ def named(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
 
 
+class _Prefix(nn.Module):
+    """A prefix as it runs everywhere: in the device's precision, so many rows at once that memory suffices."""
+
+    def __init__(self, network: nn.Module, encoded: Bank) -> None:
+        super().__init__()
+        self.network, self.device = laid_out(network, encoded.device), encoded.device
+        self.size = max(1, min(ROWS, COMPUTING_BYTES // footprint(self.network, encoded[:1]).largest))
+
+    def forward(self, x: Tensor) -> Tensor:
+        with mixed(self.device):
+            found = [self.network(piece).contiguous() for piece in x.split(self.size)]
+        return found[0] if len(found) == 1 else torch.cat(found)
+
+
+class _Float(nn.Module):
+    """Activations as float32, tokens as they are."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.float() if x.is_floating_point() else x
+
+
+def _all(prefix: _Prefix, encoded: Bank) -> Iterator[np.ndarray]:
+    for piece in encoded.pieces(prefix.size):
+        with torch.no_grad():
+            yield prefix(piece).float().cpu().numpy()
+
+
+def _halves(prefix: _Prefix, encoded: Bank) -> Iterator[np.ndarray]:
+    """float16; raises OverflowError where its range is too small."""
+    for piece in _all(prefix, encoded):
+        half = torch.from_numpy(piece).half()
+        if bool(half.isinf().any()):
+            raise OverflowError("an activation is larger than float16 can hold")
+        yield half.numpy()
+
+
 def _resident(found: Bank) -> Tensor | Bank:
     return torch.cat(list(found.pieces(ROWS))) if found.nbytes <= RESIDENT_BYTES else found
-
-
-def _computed(backbone: Backbone, tap: str, encoded: Bank) -> Iterator[Tensor]:
-    prefix = laid_out(backbone.prefix(tap), encoded.device)
-    size = max(1, min(ROWS, COMPUTING_BYTES // footprint(prefix, encoded[:1]).largest))
-    for piece in encoded.pieces(size):
-        with torch.no_grad(), mixed(encoded.device):
-            yield prefix(piece).float().contiguous()
-
-
-def _kept(path: Path) -> bool:
-    seal = path.with_suffix(".sha256")
-    if not (path.is_file() and seal.is_file()):
-        return False
-    with path.open("rb") as opened:
-        intact = hashlib.file_digest(opened, "sha256").hexdigest() == seal.read_text()
-    if not intact:
-        log.warning("cached activations %s do not match their checksum; computing them again", path)
-    return intact
-
-
-def _write(path: Path, pieces: Iterator[Tensor], count: int) -> None:
-    """Whole or not at all: under another name first, the checksum last."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        draft, seal = Path(folder) / "draft.npy", Path(folder) / "seal"
-        with draft.open("wb") as file:
-            for number, piece in enumerate(pieces):
-                array = np.ascontiguousarray(piece.cpu().numpy())
-                if number == 0:
-                    header = {"descr": npy.dtype_to_descr(array.dtype), "fortran_order": False}
-                    npy.write_array_header_1_0(file, {**header, "shape": (count, *array.shape[1:])})
-                file.write(array.data)
-        with draft.open("rb") as file:
-            seal.write_text(hashlib.file_digest(file, "sha256").hexdigest())
-        os.replace(draft, path)
-        os.replace(seal, path.with_suffix(".sha256"))

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import torch
 
-from tlbench import backbones, runner
+from tlbench import backbones, caches
 from tlbench.datasets import base, cache
 from tlbench.suite import Suite, typed
 from tlbench.types import TlbenchError
@@ -73,9 +73,9 @@ def _needed(suite: Suite) -> Iterator[tuple[Literal["dataset", "backbone"], str]
 
 def _dataset(name: str) -> tuple[str, np.ndarray]:
     """What there is to say of a dataset, and one example of it. Raises TlbenchError."""
-    folders = runner.cache() / "datasets"
+    folders = caches.folder() / "datasets"
     before = {path.name for path in folders.iterdir()} if folders.is_dir() else set()
-    loaded = base.load(name, runner.cache())
+    loaded = base.load(name, caches.folder())
     origin = "made now"
     if loaded.folder.name in before:
         loaded, origin = _verified(name, loaded)
@@ -97,7 +97,7 @@ def _verified(name: str, loaded: base.Loaded) -> tuple[base.Loaded, str]:
         return loaded, "was here"
     except (cache.Damaged, FileNotFoundError) as damage:
         cache.remove(loaded.folder)
-        return base.load(name, runner.cache()), f"was damaged ({damage}) and is made again"
+        return base.load(name, caches.folder()), f"was damaged ({damage}) and is made again"
 
 
 def _backbone(name: str, example: np.ndarray | None) -> str:
@@ -129,7 +129,7 @@ def _elsewhere(suite: Suite) -> list[str]:
     cached = {variable: _home(variable, folder) for variable, folder in HOMES.items()}
     return [
         "on a machine without a network, with the same versions of all packages, share or copy these folders:",
-        f"  export TLBENCH_CACHE={runner.cache().resolve()}",
+        f"  export TLBENCH_CACHE={caches.folder().resolve()}",
         *(f"  export {variable}={path}" for variable, path in cached.items() if path.is_dir()),
         "  export HF_HUB_OFFLINE=1",
         f"  tlbench run {typed(suite)}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import backbones, features, space
+from tlbench.caches import most_bytes
 from tlbench.datasets import base
 from tlbench.engine import Network, Operations, Pack
-from tlbench.features import Bank
+from tlbench.features import Bank, Place
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
@@ -51,6 +52,7 @@ class Block:
     shape: TaskShape
     flips: bool
     cache: Path
+    cache_bytes: int = field(default_factory=most_bytes)  # of activations on disk
     plugins: tuple[str, ...] = ()
     plan: WidthPlan = WidthPlan()
     device: str = "cpu"
@@ -154,19 +156,19 @@ class Bench:
             raw, block = base.read_inputs(self.block.data, part), self.block
             rows = block.pool_rows if part == "pool" else np.arange(len(raw))
             if raw.dtype == object:
-                raw = features.tokens(self.backbone, raw[rows], file=self._file("tokens", part))
+                raw = features.tokens(self.backbone, raw[rows], place=self._place(part))
                 rows = np.arange(len(raw))
             self._encoded[part] = Bank(raw, rows, nn.Identity(), block.device)
         return self._encoded[part]
 
     def _bank(self, tap: str, part: Part) -> Tensor | Bank:
-        return features.bank(self.backbone, tap, self._inputs(part), file=self._file(tap, part))
+        return features.bank(self.backbone, tap, self._inputs(part), place=self._place(part))
 
-    def _file(self, tap: str, part: Part) -> Path:
-        block = self.block
+    def _place(self, part: Part) -> Place:
+        block, cell = self.block, self.block.jobs[0].cell
         rows = features.named(block.pool_rows) if part == "pool" else "all"
-        content = f"{block.jobs[0].cell.data_fingerprint}/{part}/{rows}"
-        return block.cache / "features" / features.file_name(self.backbone, tap, content)
+        content = f"{cell.data_fingerprint}/{part}/{rows}"
+        return Place(block.cache / "features", content, f"{cell.dataset} {part}", block.cache_bytes)
 
 
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:

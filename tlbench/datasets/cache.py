@@ -38,9 +38,7 @@ def building(folder: Path) -> Iterator[Path]:
 
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        locks = folder.parent.parent / "locks"
-        locks.mkdir(exist_ok=True)
-        with FileLock(locks / f"{folder.name}.lock"):
+        with FileLock(_lock(folder)):
             for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that died: this one holds the lock
                 shutil.rmtree(left, ignore_errors=True)
             place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -49,8 +47,28 @@ def building(folder: Path) -> Iterator[Path]:
             finally:
                 shutil.rmtree(place, ignore_errors=True)
     except OSError as error:
-        problem = f"the dataset cache {folder} cannot be written ({error}); free some space or choose another root"
+        problem = (
+            f"the cache {folder} cannot be written ({error}); free some space (tlbench cache --clear activations) or "
+            "name another folder (TLBENCH_CACHE)"
+        )
         raise TlbenchError(problem) from error
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[bool]:
+    """Keeps others from making `folder` meanwhile; False where one is making it."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(_lock(folder))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any], *, place: Path) -> None:
@@ -107,6 +125,12 @@ def content(array: np.ndarray | OnDisk) -> str:
     for piece in pieces.pieces(array):
         digest.update(np.ascontiguousarray(piece, kind).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _lock(folder: Path) -> Path:
+    locks = folder.parent.parent / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    return locks / f"{folder.name}.lock"
 
 
 def _fill(draft: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any]) -> None:

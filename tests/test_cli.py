@@ -188,6 +188,19 @@ def test_lines_tell_what_ended_and_what_went_wrong(capsys: pytest.CaptureFixture
     assert "majority/glyph_vit/digits/2/1 and 2 more failed: it broke" in out
 
 
+def test_what_halving_saved_is_told_in_steps_and_in_time(smoke: Suite) -> None:
+    tally, (first, second, third) = Lines().tally, smoke.cells()[:3]
+    tally.add([record(first)])
+    assert tally.spared() == ""  # nothing was trained step by step
+    halved, whole = record(second), record(third)
+    halved.measurement.cost.update(tune_seconds=10.0, tune_steps=250, tune_steps_whole=1000)
+    whole.measurement.cost.update(tune_seconds=40.0, tune_steps=1000, tune_steps_whole=1000)
+    tally.add([halved, whole])
+    assert tally.spared() == (
+        "tuning took 62% of the 2,000 steps of all trials to the end, which spared one worker about 0:00:30"
+    )
+
+
 def test_the_live_display_shows_progress_and_leaders(smoke: Suite) -> None:
     screen = io.StringIO()
     live = Live(Console(file=screen, force_terminal=True, width=100))

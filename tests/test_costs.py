@@ -141,6 +141,16 @@ def test_every_stored_cost_can_be_asked_about() -> None:
     assert set(itertools.chain(*FAMILIES)) == set(LABELS) == set(COSTS)
 
 
+def test_the_steps_that_halving_spared_are_shown_where_they_are_told(whole: pd.DataFrame) -> None:
+    lora = whole.strategy.eq("lora")
+    told = whole.assign(tune_steps=np.where(lora, 30.0, 0.0), tune_steps_whole=np.where(lora, 120.0, 0.0))
+    for frame, shown in ((told, "75 %"), (whole, "–")):
+        table = page_costs.costs(analysed(frame).ranking)
+        place = table.columns.index(page_costs.SPARED)
+        assert {row[0].text: row[place].text for row in table.rows}["lora"] == shown
+        assert {row[0].text: row[place].text for row in table.rows}["majority"] == "–"
+
+
 def test_rows_that_all_cost_the_same_raise_no_question(whole: pd.DataFrame) -> None:
     assert "peak_memory_mb" not in {each.column for each in analysed(whole).costs}
 
@@ -194,5 +204,5 @@ def test_answers_that_agree_are_said_once(whole: pd.DataFrame) -> None:
 
 
 def test_results_without_costs_say_so(whole: pd.DataFrame) -> None:
-    bill = page_costs.section(analysed(whole.drop(columns=list(COSTS))))
+    bill = page_costs.section(analysed(whole.drop(columns=list(COSTS), errors="ignore")))
     assert not bill.prices and bill.measured is None

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import optuna
 import pytest
 
 from tlbench.space import Choice, Float, Int
-from tlbench.tune import Search, Trial, export, rungs, survivors
+from tlbench.tune import Search, Trial, course, export, rungs, survivors
 from tlbench.types import Cell, Effort, Measurement, Provenance, Record, Status
 
 SPACE = {"lr": Float(1e-5, 1e-1, log=True, default=1e-3), "rank": Choice(4, 8, default=8), "k": Int(1, 3, default=2)}
@@ -71,6 +72,14 @@ def test_one_trial_in_eta_survives_and_a_failed_one_never_before_a_sound_one():
 @pytest.mark.parametrize(("shares", "steps"), [((), [100]), ((0.25, 0.5), [25, 50, 100]), ((0.001, 0.999), [1, 100])])
 def test_rungs_are_whole_steps(shares, steps):
     assert rungs(Effort(trials=4, steps=999, batch_size=8, rungs=shares), 100) == steps
+
+
+def test_the_course_of_a_search_is_known_before_it_starts():
+    nine = Effort(trials=9, steps=999, batch_size=8, eta=3)
+    assert course(nine, 18) == (9 * 18, 9)
+    assert course(replace(nine, rungs=(1 / 9, 1 / 3)), 18) == (9 * 2 + 3 * 4, 1)
+    assert course(replace(nine, rungs=(1 / 9,)), 18) == (9 * 2 + 3 * 16, 3)
+    assert course(replace(nine, trials=4, rungs=(0.25,), eta=4), 128) == (4 * 32, 1)
 
 
 def test_the_winner_is_sought_among_trials_compared_to_the_end():

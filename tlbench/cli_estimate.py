@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from tlbench.registry import STRATEGIES
+from tlbench.tune import course
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +23,8 @@ def seconds_of(blocks: Sequence[Block], frame: pd.DataFrame) -> tuple[float, str
     A cell is taken to cost what cells of the same strategy, backbone and budget cost before, else of the same strategy.
     """
     done = frame[frame.fit_seconds.notna()]
-    costs = done.tune_seconds.fillna(0) + done.fit_seconds * done.trials.map(len).clip(lower=1)
+    others = done.peek_seconds.fillna(done.fit_seconds * (done.trials.map(len) - 1).clip(lower=0))
+    costs = done.tune_seconds.fillna(0) + done.fit_seconds + others
     exact = costs.groupby([done.strategy, done.backbone, done.budget]).mean().to_dict()
     close = costs.groupby(done.strategy).mean().to_dict()
     total, guessed = 0.0, False
@@ -30,11 +32,13 @@ def seconds_of(blocks: Sequence[Block], frame: pd.DataFrame) -> tuple[float, str
         for job in block.jobs:
             known = exact.get((block.strategy, block.backbone, job.cell.budget), close.get(block.strategy))
             guessed |= known is None
-            total += _guess(block, len(job.folds), job.cell.effort.steps) if known is None else known
+            total += _guess(block, len(job.folds)) if known is None else known
     return total, "a rough guess: nothing like it was run here yet" if guessed else "as such cells took before"
 
 
-def _guess(block: Block, folds: int, steps: int) -> float:
-    effort = block.jobs[0].cell.effort
-    fits = folds * effort.trials + effort.trials
-    return fits * (GUESS_FIT + steps * GUESS_STEP * STRATEGIES[block.strategy].trains)
+def _guess(block: Block, folds: int) -> float:
+    effort, strategy = block.jobs[0].cell.effort, STRATEGIES[block.strategy]
+    steps = round(effort.steps * strategy.share) if strategy.trains else 0
+    a_fold, left = course(effort, steps) if steps else (0, effort.trials)
+    refits = min(effort.trials, left + 1)  # and the default
+    return GUESS_FIT * (folds * effort.trials + refits) + GUESS_STEP * (folds * a_fold + refits * steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,10 +19,12 @@ ROWS = 12  # of the running leaderboard
 
 
 class Tally:
-    """What has happened so far: cells, time, and the mean score of each strategy and backbone."""
+    """What has happened so far: cells, time, steps of tuning, and the mean score of each strategy and backbone."""
 
     def __init__(self) -> None:
         self.total = self.already = self.done = 0
+        self._steps = self._whole = 0
+        self._spared = 0.0  # seconds
         self.running: Counter[str] = Counter()
         self.troubles: Counter[Status] = Counter()
         self._scores: dict[str, list[float]] = defaultdict(list)
@@ -39,6 +41,7 @@ class Tally:
                 self.troubles[record.measurement.status] += 1
             if record.measurement.score is not None:
                 self._scores[f"{record.cell.strategy}/{record.cell.backbone}"].append(record.measurement.score)
+            self._count(record.measurement.cost)
         for block in {block_of(record) for record in records}:
             self.running = +(self.running - Counter([block]))
 
@@ -48,6 +51,22 @@ class Tally:
             return "?"
         pace = (time.monotonic() - self._began) / self.done
         return str(timedelta(seconds=round(pace * (self.total - self.already - self.done))))
+
+    def spared(self) -> str:
+        """What halving saved, in steps and by the time that each cell's steps took; "" where it saved nothing."""
+        if self._steps >= self._whole:
+            return ""
+        share, saved = self._steps / self._whole, timedelta(seconds=round(self._spared))
+        return (
+            f"tuning took {share:.0%} of the {self._whole:,} steps of all trials to the end, "
+            f"which spared one worker about {saved}"
+        )
+
+    def _count(self, cost: Mapping[str, float]) -> None:
+        steps, whole = (int(cost.get(name, 0)) for name in ("tune_steps", "tune_steps_whole"))
+        if steps:
+            self._steps, self._whole = self._steps + steps, self._whole + whole
+            self._spared += cost["tune_seconds"] * (whole - steps) / steps
 
     def leaders(self) -> list[tuple[str, float, int]]:
         """(name, mean score, cells), best first; of different cells, so an impression and no ranking."""
@@ -59,18 +78,18 @@ class Lines:
     """One plain line for each block that ends."""
 
     def __init__(self) -> None:
-        self._tally = Tally()
+        self.tally = Tally()
 
     def start(self, total_cells: int, done_already: int) -> None:
-        self._tally.start(total_cells, done_already)
+        self.tally.start(total_cells, done_already)
         self.say(f"{total_cells} cells, {done_already} of them stored already")
 
     def block_started(self, name: str) -> None:
-        self._tally.running[name] += 1
+        self.tally.running[name] += 1
 
     def block_done(self, records: Sequence[Record]) -> None:
-        self._tally.add(records)
-        tally, scores = self._tally, [r.measurement.score for r in records if r.measurement.score is not None]
+        self.tally.add(records)
+        tally, scores = self.tally, [r.measurement.score for r in records if r.measurement.score is not None]
         mean = f", mean score {sum(scores) / len(scores):.3f}" if scores else ""
         place = f"[{tally.already + tally.done}/{tally.total}]"
         self.say(f"{place} {block_of(records[0])}: {len(records)} cells{mean}; {tally.left()} left")
@@ -91,7 +110,7 @@ class Live:
         from rich.live import Live as Display
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-        self._tally = Tally()
+        self.tally = Tally()
         self._bar = Progress(
             BarColumn(), MofNCompleteColumn(), TextColumn("cells, {task.description} left"), console=console
         )
@@ -99,16 +118,16 @@ class Live:
         self._display = Display(get_renderable=self._picture, console=console, refresh_per_second=4, transient=True)
 
     def start(self, total_cells: int, done_already: int) -> None:
-        self._tally.start(total_cells, done_already)
+        self.tally.start(total_cells, done_already)
         self._bar.update(self._task, total=total_cells, completed=done_already)
         self._display.start()
 
     def block_started(self, name: str) -> None:
-        self._tally.running[name] += 1
+        self.tally.running[name] += 1
 
     def block_done(self, records: Sequence[Record]) -> None:
-        self._tally.add(records)
-        self._bar.update(self._task, completed=self._tally.already + self._tally.done, description=self._tally.left())
+        self.tally.add(records)
+        self._bar.update(self._task, completed=self.tally.already + self.tally.done, description=self.tally.left())
         for text in trouble(records):
             self.say(text)
 
@@ -122,12 +141,12 @@ class Live:
         from rich.console import Group
         from rich.text import Text
 
-        now = Text("now: " + (", ".join(sorted(self._tally.running)) or "getting ready"), style="dim")
-        troubles = ", ".join(f"{count} {status}" for status, count in sorted(self._tally.troubles.items()))
+        now = Text("now: " + (", ".join(sorted(self.tally.running)) or "getting ready"), style="dim")
+        troubles = ", ".join(f"{count} {status}" for status, count in sorted(self.tally.troubles.items()))
         parts: list[RenderableType] = [self._bar, now]
         if troubles:
             parts.append(Text(troubles, style="red"))
-        if self._tally.leaders():
+        if self.tally.leaders():
             parts.append(self._table())
         return Group(*parts)
 
@@ -136,7 +155,7 @@ class Live:
         from rich.text import Text
 
         table = Table("strategy / backbone", "mean score so far", "cells", box=None, header_style="bold")
-        for name, mean, cells in self._tally.leaders()[:ROWS]:
+        for name, mean, cells in self.tally.leaders()[:ROWS]:
             bar = "█" * max(0, round(20 * mean))
             table.add_row(Text(name), f"{mean:6.3f} {bar}", str(cells))
         return table

@@ -35,6 +35,8 @@ def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) ->
     finally:
         progress.finish()
     progress.say(", ".join(f"{count} {status}" for status, count in sorted(summary.counts.items())))
+    if progress.tally.spared():
+        progress.say(progress.tally.spared())
     files = write_report(suite, results)
     for line in leaders(results / suite.name / "leaderboard.csv"):
         progress.say(line)

@@ -111,6 +111,17 @@ def rungs(effort: Effort, steps: int) -> list[int]:
     return sorted({max(1, round(share * steps)) for share in effort.rungs} | {steps})
 
 
+def course(effort: Effort, steps: int) -> tuple[int, int]:
+    """Steps of all trials of a halved search on one fold, and how many trials are compared to the end."""
+    total, before, left = 0, 0, effort.trials
+    for rung in rungs(effort, steps):
+        total += left * (rung - before)
+        before, left = rung, left if rung == steps else math.ceil(left / effort.eta)
+        if left == 1:
+            break
+    return total, left
+
+
 def distribution(parameter: Parameter) -> BaseDistribution:
     if isinstance(parameter, Choice):
         return CategoricalDistribution(parameter.values)

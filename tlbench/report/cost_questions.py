@@ -24,16 +24,18 @@ if TYPE_CHECKING:
 # One question for each line: the first column that the results have is asked about.
 FAMILIES = (
     ("train_flops",),
-    ("tune_flops", "tune_seconds"),
+    ("tune_flops", "tune_seconds", "tune_steps", "tune_steps_whole"),
     ("stored_parameters", "trainable_parameters", "total_parameters"),
     ("predict_ms_64", "predict_ms_64_p95", "predict_ms_1", "predict_ms_1_p95"),
-    ("fit_seconds",),
+    ("fit_seconds", "peek_seconds"),
     ("peak_memory_mb",),
 )
 LABELS = {
     "train_flops": "training FLOP of one fit",
     "tune_flops": "FLOP of choosing hyperparameters",
     "tune_seconds": "seconds of choosing hyperparameters",
+    "tune_steps": "steps of choosing hyperparameters",
+    "tune_steps_whole": "steps of choosing hyperparameters with every trial to the end",
     "stored_parameters": "parameters to store a task",
     "trainable_parameters": "parameters that training changes",
     "total_parameters": "parameters of the network",
@@ -42,6 +44,7 @@ LABELS = {
     "predict_ms_1": "ms to predict one example",
     "predict_ms_1_p95": "ms to predict one example, 95th percentile",
     "fit_seconds": "seconds of one fit",
+    "peek_seconds": "seconds of fitting the other finalists",
     "peak_memory_mb": "MiB of memory at the peak",
 }
 ALIKE = 1.25  # where the dearest row costs less than this times the cheapest, there is no question

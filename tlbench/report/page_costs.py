@@ -21,7 +21,10 @@ from tlbench.report.ranking import Ranking
 from tlbench.report.scores import Grid
 from tlbench.types import COSTS
 
-SUMS = {"tuning, all cells": "tune_seconds", "final fits, all cells": "fit_seconds"}
+SUMS = {
+    "tuning, all cells": "tune_seconds", "final fits, all cells": "fit_seconds", "other finalists": "peek_seconds",
+}  # fmt: skip
+SPARED = "tuning steps spared"  # of those that every trial to the end would have taken
 MEDIANS = {
     "one tuning": "tune_seconds", "one fit": "fit_seconds", "predict 1": "predict_ms_1", "p95 of 1": "predict_ms_1_p95",
     "predict 64": "predict_ms_64", "p95 of 64": "predict_ms_64_p95", "memory": "peak_memory_mb",
@@ -75,9 +78,10 @@ def costs(ranking: Ranking) -> Table:
         if name not in medians.index:
             continue
         fields = [_field(sums.at[name, column], column) for column in SUMS.values()]
+        fields += [_spared(float(sums.at[name, "tune_steps"]), float(sums.at[name, "tune_steps_whole"]))]
         fields += [_field(medians.at[name, column], column) for column in MEDIANS.values()]
         rows.append([Field(name[0]), Field(name[1]), *fields])
-    return Table(["strategy", "backbone", *SUMS, *MEDIANS], rows)
+    return Table(["strategy", "backbone", *SUMS, SPARED, *MEDIANS], rows)
 
 
 def places(frame: pd.DataFrame) -> Places:
@@ -158,6 +162,11 @@ def _place(name: str, value: object) -> Field:
     if isinstance(value, int | float | np.number):
         return Field(f"{value}", float(value))
     return Field(str(value)[:12] if name == "commit" else str(value))
+
+
+def _spared(taken: float, whole: float) -> Field:
+    share = 1 - taken / whole if whole > 0 else np.nan
+    return Field(percent(share), float(np.nan_to_num(share, nan=-1.0)))
 
 
 def _field(value: float, column: str) -> Field:

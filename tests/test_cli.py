@@ -24,6 +24,7 @@ COMMANDS = [
     "run",
     "fetch",
     "retry",
+    "cache",
     "report",
     "list",
     "show",

@@ -10,7 +10,7 @@ import platformdirs
 from tlbench.types import TlbenchError
 
 FOLDER, GIGABYTES = "TLBENCH_CACHE", "TLBENCH_CACHE_GB"  # environment variables
-ROOM = 20.0  # GB of activations
+ROOM = 20.0  # GiB of activations
 
 
 def folder() -> Path:
@@ -27,6 +27,15 @@ def most_bytes() -> int:
         found = -1.0
     if not 0 <= found < float("inf"):
         raise TlbenchError(
-            f"{GIGABYTES}={said!r}: it should be a number of gigabytes, 0 or more; without it, {ROOM:g} are taken"
+            f"{GIGABYTES}={said!r}: it should be a number of gigabytes (GiB), 0 or more; without it, {ROOM:g} are taken"
         )
-    return round(found * 1e9)
+    return round(found * 2**30)
+
+
+def size(count: float) -> str:
+    """Bytes in words: 12.3 MiB."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tlbench import __version__, cli_advise, cli_report, cli_verify
+from tlbench import __version__, cli_advise, cli_cache, cli_report, cli_verify
 from tlbench.cli_options import Backbones, Datasets, Device, Only, Plugins, Preset, Results, SuiteName, Timeout, Workers
 from tlbench.types import TlbenchError
 
@@ -146,6 +146,7 @@ def retry(
     raise typer.Exit(0 if ok else TROUBLE)
 
 
+app.command()(cli_cache.cache)
 app.command()(cli_report.report)
 app.command()(cli_advise.advise)
 app.command()(cli_advise.predict)

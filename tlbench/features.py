@@ -7,7 +7,7 @@ Files hold float32. Where the network runs in bfloat16 they hold float16, which 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -58,7 +58,7 @@ class Place(NamedTuple):
 
     folder: Path
     content: str  # a fingerprint of the inputs
-    about: str  # what they are, in words
+    about: Mapping[str, str]  # what they are
     most: int  # bytes, of all that the folder keeps
 
 
@@ -76,7 +76,7 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor
         return computed  # too large to keep for what a stem costs
     versions = [LAYOUT, torch.__version__, encoded.device.type]  # each rounds in its own way
     name = sha256([place.content, backbone.name, backbone.fingerprint, tap, versions])
-    about = f"{place.about} {backbone.name} {tap}"
+    about = {**place.about, "backbone": backbone.name, "tap": tap}
     keep = partial(kept, place.folder / name, rows=len(encoded), about=about, most=place.most)
     try:
         array = keep(partial(_halves if encoded.device.type in precision.MIXED else _all, prefix, encoded))
@@ -91,9 +91,10 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor
 
 def tokens(backbone: Backbone, texts: np.ndarray, *, place: Place) -> np.ndarray:
     """What the backbone makes of texts [N], int32 [N, t]; kept on disk."""
-    name, about = sha256([LAYOUT, place.content, backbone.name, backbone.fingerprint]), f"{place.about} {backbone.name}"
+    name = sha256([LAYOUT, place.content, backbone.name, backbone.fingerprint])
+    about = {**place.about, "backbone": backbone.name, "tap": "tokens"}
     make = lambda: iter([backbone.encoded(texts)])  # noqa: E731
-    array = kept(place.folder / name, make, rows=len(texts), about=f"{about} tokens", most=place.most)
+    array = kept(place.folder / name, make, rows=len(texts), about=about, most=place.most)
     return backbone.encoded(texts) if array is None else array
 
 

@@ -6,13 +6,14 @@ import functools
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from tlbench.caches import GIGABYTES, size
 from tlbench.datasets import cache, pieces
 from tlbench.datasets.pieces import OnDisk
 
@@ -29,15 +30,15 @@ class Entry(NamedTuple):
     used: float  # when it was last asked for; seconds since the epoch
 
     @property
-    def about(self) -> str:
-        """What it is, in words; "" for what a process left that died, or an older tlbench."""
+    def about(self) -> Mapping[str, str]:
+        """What it is; nothing is known of what a process left that died, or an older tlbench."""
         try:
-            return str(cache.facts(self.path).get("about", ""))
+            return cache.facts(self.path).get("about", {})
         except (FileNotFoundError, cache.Damaged):
-            return ""
+            return {}
 
 
-def kept(path: Path, make: Make, *, rows: int, about: str, most: int) -> np.ndarray | None:
+def kept(path: Path, make: Make, *, rows: int, about: Mapping[str, str], most: int) -> np.ndarray | None:
     """The array [`rows`, ...] of the folder `path`, memory-mapped; what is written into it stays with the process.
 
     Where it is not there, or damaged (which is said), `make` gives it, in one process while others that ask for it
@@ -55,19 +56,21 @@ def kept(path: Path, make: Make, *, rows: int, about: str, most: int) -> np.ndar
         except FileNotFoundError:
             pass
         except cache.Damaged as damage:
-            log.warning("the cached %s are damaged and are computed again (%s)", about, damage)
+            log.warning("cached activations (%s) are damaged and computed again: %s", _words(about), damage)
             cache.remove(path)
         parts = make()
         first = next(parts)
         needed = rows * first[:1].nbytes
         if needed > most:
-            size = f"{needed / 1e9:.1f} GB, and TLBENCH_CACHE_GB allows {most / 1e9:.1f}"
-            log.warning("the %s would take %s: they are computed whenever they are needed", about, size)
+            log.warning(
+                "activations (%s) would take %s, and %s allows %s: they are computed whenever they are needed",
+                *(_words(about), size(needed), GIGABYTES, size(most)),
+            )
             return None
         _make_room(path.parent, most - needed)
         draft = place / "draft.npy"
         pieces.write(draft, chain([first], parts), (rows, *first.shape[1:]), first.dtype)
-        cache.write(path, {ARRAY: OnDisk(draft)}, {"about": about}, place=place)
+        cache.write(path, {ARRAY: OnDisk(draft)}, {"about": dict(about)}, place=place)
         return _opened(path)
 
 
@@ -112,6 +115,10 @@ def _opened(path: Path) -> np.ndarray:
 def _verified(path: Path, *_state: int) -> None:
     """Reads it whole: once in a process, as long as its files stay as they were."""
     cache.verify(path)
+
+
+def _words(about: Mapping[str, str]) -> str:
+    return ", ".join(about.values())
 
 
 def _make_room(folder: Path, most: int) -> None:

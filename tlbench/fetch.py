@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from tlbench import backbones, caches
+from tlbench.caches import size
 from tlbench.datasets import base, cache
 from tlbench.suite import Suite, typed
 from tlbench.types import TlbenchError
@@ -113,15 +114,6 @@ def _backbone(name: str, example: np.ndarray | None) -> str:
             )
     count = sum(p.numel() for part in (network.reader, network.trunk) for p in part.parameters())
     return f"{count / 1e6:.1f} M parameters, {size(4 * count)}, sha256 {network.fingerprint[:12]}"
-
-
-def size(count: float) -> str:
-    """Bytes in words: 12.3 MiB."""
-    for unit in ("B", "KiB", "MiB"):
-        if count < 1024:
-            return f"{count:.{0 if unit == 'B' else 1}f} {unit}"
-        count /= 1024
-    return f"{count:.1f} GiB"
 
 
 def _elsewhere(suite: Suite) -> list[str]:

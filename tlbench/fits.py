@@ -168,7 +168,7 @@ class Bench:
         block, cell = self.block, self.block.jobs[0].cell
         rows = features.named(block.pool_rows) if part == "pool" else "all"
         content = f"{cell.data_fingerprint}/{part}/{rows}"
-        return Place(block.cache / "features", content, f"{cell.dataset} {part}", block.cache_bytes)
+        return Place(block.cache / "features", content, {"dataset": cell.dataset, "part": part}, block.cache_bytes)
 
 
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:

@@ -1,117 +1,169 @@
-"""Multinomial logistic regression, solved to its optimum in tensor operations that run alone or fused."""
+"""Convex problems solved to their optimum: asked for by one lane, solved for all lanes that run together.
+
+A solver is one operation of torch's: alone it is given one lane, under vmap all of them at once. Lanes that share rows
+and differ in the strength of their penalty are a path: their rows are decomposed once.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.utils.flop_counter import register_flop_formula
 
-ITERATIONS = 60
-MEMORY = 8
-STEPS = (4.0, 1.0, 0.5, 0.125, 2.0**-6, 2.0**-10)  # candidate step lengths of the line search
+from tlbench.strategies.conjugate import Problem, optimum
 
+TILE = 1 << 16  # numbers in the logits of the lanes that are solved together: few enough for a processor's cache
+USUAL_ITERATIONS = 16  # counted for each lane, so that what it costs depends on shapes alone; 1 to 30 were seen
 
-class _Pair(NamedTuple):
-    """A move of W [C, d + 1], the change of the gradient it made, and 1 / <move, turn>, or 0 where that is no use."""
-
-    move: Tensor
-    turn: Tensor
-    curvature: Tensor
+LIBRARY = torch.library.Library("tlbench", "FRAGMENT")
+Solver = Callable[..., Tensor]
 
 
-def row_space(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
-    """Uncorrelated coordinates [n, r] of rows x [n, d] in their own span, its basis [d, r], r = min(n, d); float64.
+class Head(NamedTuple):
+    """A linear classifier."""
+
+    weight: Tensor  # [C, d] float32
+    bias: Tensor  # [C] float32
+
+
+class Rows(NamedTuple):
+    """G sets of rows in uncorrelated coordinates, float64: x = coordinates @ basis^T + mean."""
+
+    coordinates: Tensor  # [G, n, r]
+    basis: Tensor  # [G, d, r], orthonormal, or 0 where rows span less
+    mean: Tensor  # [G, 1, d]
+
+
+def logistic_regression(x: Tensor, y: Tensor, weight: Tensor, num_classes: int, strength: Tensor) -> Head:
+    """The head that minimises C sum_i weight_i loss_i + |W|^2 / 2 for rows x [n, d], C = `strength`.
+
+    The objective of scikit-learn's `LogisticRegression(C=strength)`; the intercept is not penalised.
+    """
+    return _head(LOGISTIC(x[None], y[None], weight[None], strength[None, None], num_classes))
+
+
+def ridge_regression(x: Tensor, y: Tensor, weight: Tensor, num_classes: int, penalty: Tensor) -> Head:
+    """The head that minimises sum_i weight_i |W x_i + b - onehot(y_i)|^2 + penalty |W|^2 for rows x [n, d].
+
+    The objective of scikit-learn's `Ridge(alpha=penalty)` on one-hot targets.
+    """
+    return _head(RIDGE(x[None], y[None], weight[None], penalty[None, None], num_classes))
+
+
+def _head(path: Tensor) -> Head:
+    """The only head of a path of one group and one strength."""
+    return Head(path[0, 0, :, :-1], path[0, 0, :, -1])
+
+
+def decomposed(x: Tensor, weight: Tensor) -> Rows:
+    """Rows x [G, n, d] about their mean, in their own span; r = min(n, d).
 
     With an L2 penalty the optimum lies in the span (the representer theorem), so nothing is lost where n < d.
     Rows of weight 0 do not take part. The eigendecomposition is taken in float64: float32 is off by tenths.
     """
-    (n, d), x = x.shape, x.double()
-    present = x * (weight > 0).double()[:, None]
+    (n, d), x, weight = x.shape[1:], x.double(), weight.double()[..., None]
+    mean = (x * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    centred = x - mean
+    present = centred * weight.sqrt()
     if n >= d:
-        basis = torch.linalg.eigh(present.T @ present)[1]
-        return x @ basis, basis
-    values, vectors = torch.linalg.eigh(present @ present.T)
-    kept = values > 1e-10 * values[-1]
-    inverse = torch.where(kept, values.clamp_min(1e-30).rsqrt(), 0.0)
-    basis = present.T @ (vectors * inverse)
-    return x @ basis, basis
+        basis = torch.linalg.eigh(present.mT @ present)[1]
+    else:
+        values, vectors = torch.linalg.eigh(present @ present.mT)
+        kept = values > 1e-10 * values[:, -1:]
+        basis = present.mT @ (vectors * torch.where(kept, values.clamp_min(1e-30).rsqrt(), 0.0)[:, None])
+    return Rows(centred @ basis, basis, mean)
 
 
-def logistic_regression(x: Tensor, y: Tensor, weight: Tensor, num_classes: int, strength: Tensor) -> Tensor:
-    """W [C, d + 1], in x's type, that minimises C sum_i weight_i loss_i + |W without intercept|^2 / 2.
-
-    The objective of scikit-learn's `LogisticRegression(C=strength)`; quickest where x comes from `row_space`. L-BFGS
-    (Nocedal and Wright 2006, algorithm 7.4) from the Hessian's diagonal at W = 0, with all step lengths of the line
-    search tried at once, which costs little since logits are linear in W. In float64: near the optimum a float32
-    objective no longer tells a better point from a worse one.
-    """
-    ones = torch.ones_like(x[:, :1])
-    target = F.one_hot(y, num_classes).to(x.dtype)
-    problem = _Problem(torch.cat([x, ones], dim=1), target, weight.to(x.dtype), strength.to(x.dtype))
-    w = torch.zeros(num_classes, x.shape[1] + 1, dtype=x.dtype, device=x.device)
-    gradient, scale = problem.gradient(w), 1 / problem.curvature()
-    pairs: list[_Pair] = []
-    for _ in range(ITERATIONS):
-        direction = -_newton_step(gradient, scale, pairs)
-        w, gradient, pair = _moved(problem, w, gradient, direction)
-        pairs = [*pairs[1 - MEMORY :], pair]
-    return w
+def _logistic_path(x: Tensor, y: Tensor, weight: Tensor, strength: Tensor, num_classes: int) -> Tensor:
+    """Heads [G, T, C, d + 1] of rows x [G, n, d], y and weight [G, n], strength [G, T]; the bias stands last."""
+    rows = decomposed(x, weight)
+    narrow = rows.coordinates.float()
+    whole = Problem(
+        torch.cat([narrow, torch.ones_like(narrow[..., :1])], dim=2),
+        F.one_hot(y, num_classes).mT.float()[:, None],
+        weight.float()[:, None, None],
+        strength.float().sort(dim=1).values[..., None, None],  # neighbours take equally long
+    )
+    found = torch.empty(*strength.shape, num_classes, whole.x.shape[2], device=x.device)
+    lanes = max(1, TILE // (num_classes * x.shape[1]))
+    for group, lane in _tiles(strength.shape, lanes):
+        part = Problem(whole.x[group], whole.target[group], whole.weight[group], whole.strength[group, lane])
+        found[group, lane] = optimum(part)
+    places = strength.argsort(dim=1).argsort(dim=1)[..., None, None]
+    return _in_features(rows, found.gather(1, places.expand_as(found)))
 
 
-class _Problem(NamedTuple):
-    x: Tensor  # [n, d + 1], ones last
-    target: Tensor  # [n, C] one-hot
-    weight: Tensor  # [n]
-    strength: Tensor  # 0-d
-
-    def value(self, logits: Tensor, penalty: Tensor) -> Tensor:
-        """The objective, divided by 1 + strength, which keeps it near 1 at both ends; logits [..., n, C]."""
-        loss = torch.logsumexp(logits, -1) - (logits * self.target).sum(-1)
-        return (self.strength * (loss * self.weight).sum(-1) + penalty / 2) / (1 + self.strength)
-
-    def curvature(self) -> Tensor:
-        """The diagonal of the Hessian at W = 0; [d + 1], the same for each class."""
-        p = 1 / self.target.shape[1]
-        seen = (self.x**2 * self.weight[:, None]).sum(0) * p * (1 - p)
-        return (self.strength * seen + _penalised(torch.ones_like(seen)[None])[0]) / (1 + self.strength)
-
-    def gradient(self, w: Tensor) -> Tensor:
-        error = (torch.softmax(self.x @ w.T, -1) - self.target) * self.weight[:, None]
-        return (self.strength * error.T @ self.x + _penalised(w)) / (1 + self.strength)
+def _ridge_path(x: Tensor, y: Tensor, weight: Tensor, penalty: Tensor, num_classes: int) -> Tensor:
+    """Heads [G, T, C, d + 1], as `_logistic_path`."""
+    rows, weight = decomposed(x, weight), weight.double()[..., None]
+    target = F.one_hot(y, num_classes).double()
+    bias = (target * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True)
+    seen = ((target - bias) * weight).mT @ rows.coordinates  # [G, C, r]
+    squares = (rows.coordinates**2 * weight).sum(1)  # [G, r]
+    w = seen[:, None] / (squares[:, None] + penalty.double()[..., None])[:, :, None].clamp_min(1e-30)
+    return _in_features(rows, torch.cat([w, bias.mT[:, None].expand(*w.shape[:3], 1)], dim=3))
 
 
-def _moved(problem: _Problem, w: Tensor, gradient: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, _Pair]:
-    """W at the best step along `direction`, the gradient there, and what the move taught about the curvature."""
-    slope = (direction * gradient).sum()
-    logits, change = problem.x @ w.T, problem.x @ direction.T
-    steps = torch.tensor(STEPS, dtype=logits.dtype, device=logits.device)
-    plain, bent = _penalised(w), _penalised(direction)
-    penalties = (plain**2).sum() + 2 * steps * (plain * bent).sum() + steps**2 * (bent**2).sum()
-    values = problem.value(logits + steps[:, None, None] * change, penalties)
-    best = torch.argmin(values)
-    improved = values[best] < problem.value(logits, (plain**2).sum())
-    move = torch.where(improved & (slope < 0), steps[best], 0.0) * direction
-    after = problem.gradient(w + move)
-    turn = after - gradient
-    product = (move * turn).sum()
-    curvature = torch.where(product > 1e-30, 1 / product.clamp_min(1e-30), 0.0)
-    return w + move, after, _Pair(move, turn, curvature)
+def _in_features(rows: Rows, w: Tensor) -> Tensor:
+    """Heads [G, T, C, d + 1] on features, from heads [G, T, C, r + 1] on coordinates."""
+    weight = (w[..., :-1].double().flatten(1, 2) @ rows.basis.mT).unflatten(1, w.shape[1:3])
+    bias = w[..., -1:].double() - weight @ rows.mean.mT[:, None]
+    return torch.cat([weight, bias], dim=3).float()
 
 
-def _newton_step(gradient: Tensor, scale: Tensor, pairs: list[_Pair]) -> Tensor:
-    """The inverse Hessian's estimate times the gradient (Nocedal and Wright 2006, algorithm 7.4)."""
-    q, shares = gradient, []
-    for move, turn, curvature in reversed(pairs):
-        shares.append(curvature * (move * q).sum())
-        q = q - shares[-1] * turn
-    q = q * scale
-    for (move, turn, curvature), share in zip(pairs, reversed(shares), strict=True):
-        q = q + (share - curvature * (turn * q).sum()) * move
-    return q
+def _tiles(shape: torch.Size, most: int) -> list[tuple[slice, slice]]:
+    """Rectangles of groups and lanes that cover [G, T], each of at most `most` lanes, or of one."""
+    groups, lanes = shape
+    width = min(lanes, most)
+    height = max(1, most // width)
+    return [
+        (slice(group, group + height), slice(lane, lane + width))
+        for group in range(0, groups, height)
+        for lane in range(0, lanes, width)
+    ]
 
 
-def _penalised(w: Tensor) -> Tensor:
-    """The entries that the penalty sees: all but the intercept's column."""
-    return torch.cat([w[:, :-1], torch.zeros_like(w[:, -1:])], dim=1)
+def _operation(name: str, path: Solver, flops: Callable[..., int]) -> Solver:
+    """Makes a solver of paths one operation, which knows how to run under vmap and what one lane costs."""
+    LIBRARY.define(f"{name}(Tensor x, Tensor y, Tensor weight, Tensor strength, int num_classes) -> Tensor")
+    LIBRARY.impl(name, path, "CompositeExplicitAutograd")
+    made = getattr(torch.ops.tlbench, name)
+    torch.library.register_vmap(f"tlbench::{name}", partial(_stacked, made), lib=LIBRARY)
+    register_flop_formula(made)(flops)
+    return made
+
+
+def _stacked(solver: Solver, info: Any, dims: tuple[int | None, ...], *given: Any) -> tuple[Tensor, int]:
+    """More lanes of the same groups where only strengths are stacked; more groups where rows are."""
+    *rows, strength, num_classes = given
+    size = info.batch_size
+    if not any(dim is not None for dim in dims[:3]):
+        paths = strength.movedim(dims[3], -1)
+        return solver(*rows, paths.flatten(1), num_classes).unflatten(1, paths.shape[1:]), 2
+    moved = [
+        each.expand(size, *each.shape) if dim is None else each.movedim(dim, 0)
+        for each, dim in zip((*rows, strength), dims, strict=False)
+    ]
+    return solver(*(each.flatten(0, 1) for each in moved), num_classes).unflatten(0, (size, -1)), 0
+
+
+def _ridge_flops(x: Any, y: Any, weight: Any, strength: Any, num_classes: int, **_: Any) -> int:
+    """Every lane as if it were alone: the Gram matrix, the coordinates, and the way there and back."""
+    (groups, n, d), r = x, min(x[1:])
+    once = 4 * n * d * r + 2 * r * d * min(n, r) * (n < d)
+    return groups * strength[1] * (once + 2 * num_classes * (n * r + r * d))
+
+
+def _logistic_flops(x: Any, y: Any, weight: Any, strength: Any, num_classes: int, **_: Any) -> int:
+    """As of ridge regression, and two products in every iteration."""
+    solving = 4 * USUAL_ITERATIONS * num_classes * x[1] * min(x[1:])
+    return _ridge_flops(x, y, weight, strength, num_classes) + x[0] * strength[1] * solving
+
+
+LOGISTIC = _operation("logistic_path", _logistic_path, _logistic_flops)
+RIDGE = _operation("ridge_path", _ridge_path, _ridge_flops)

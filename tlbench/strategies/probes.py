@@ -9,19 +9,18 @@ from torch import Tensor
 from tlbench.registry import register
 from tlbench.space import Float, Hyperparameters, Space
 from tlbench.strategies.base import State, Strategy
-from tlbench.strategies.convex import logistic_regression, row_space
+from tlbench.strategies.convex import logistic_regression
 from tlbench.task import Task
 
 
 class LogisticStrategy(Strategy):
     """Logistic regression on the flattened activations at the tap, `C` as scikit-learn has it."""
 
+    version = 2
     space: ClassVar[Space] = {"C": Float(1e-4, 1e4, log=True, default=1.0)}
 
     def init(self, task: Task, hp: Hyperparameters, key: Tensor) -> State:
-        coordinates, basis = row_space(task.x.flatten(1), task.weight)
-        w = logistic_regression(coordinates, task.y, task.weight, task.num_classes, hp["C"])
-        return {"weight": (w[:, :-1] @ basis.T).float(), "bias": w[:, -1].float()}
+        return logistic_regression(task.x.flatten(1), task.y, task.weight, task.num_classes, hp["C"])._asdict()
 
     def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
         return x.flatten(1) @ state["weight"].T + state["bias"]

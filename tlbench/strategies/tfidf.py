@@ -10,7 +10,7 @@ from torch import Tensor
 from tlbench.registry import register
 from tlbench.space import Float, Hyperparameters, Space
 from tlbench.strategies.base import State, Strategy
-from tlbench.strategies.convex import logistic_regression, row_space
+from tlbench.strategies.convex import logistic_regression
 from tlbench.task import Task
 from tlbench.types import TaskShape
 
@@ -27,6 +27,7 @@ class TfidfLogistic(Strategy):
     """
 
     name = "tfidf_logistic"
+    version = 2
     tap = "input"
     fusible = False  # lanes have vocabularies of their own size
     space: ClassVar[Space] = {"C": Float(1e-2, 1e4, log=True, default=10.0)}
@@ -40,14 +41,8 @@ class TfidfLogistic(Strategy):
         vocabulary, df = torch.unique(torch.unique(_owned(found), dim=0)[:, 1], return_counts=True)
         idf = ((1 + present.sum()) / (1 + df)).log() + 1
         rows = _weighted(found, vocabulary, idf)
-        coordinates, basis = row_space(rows, task.weight[present])
-        w = logistic_regression(coordinates, task.y[present], task.weight[present], task.num_classes, hp["C"])
-        return {
-            "vocabulary": vocabulary,
-            "idf": idf,
-            "weight": (w[:, :-1] @ basis.T).float(),
-            "bias": w[:, -1].float(),
-        }
+        head = logistic_regression(rows, task.y[present], task.weight[present], task.num_classes, hp["C"])
+        return {"vocabulary": vocabulary, "idf": idf, **head._asdict()}
 
     def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
         return _weighted(_terms(x), state["vocabulary"], state["idf"]) @ state["weight"].T + state["bias"]

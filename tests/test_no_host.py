@@ -8,6 +8,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -16,8 +17,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
-from tlbench import backbones, space
+from tlbench import backbones, rng, space
 from tlbench.engine import Pack
+from tlbench.features import Bank
 from tlbench.registry import STRATEGIES
 
 TRAINED = [name for name, strategy in STRATEGIES.items() if strategy.trains]
@@ -103,6 +105,28 @@ def test_the_watch_sees_what_waits_for_the_host(careless):
         except (RuntimeError, NotImplementedError):
             seen.count += 1
     assert seen.count
+
+
+def test_rows_of_a_bank_on_a_device_come_without_the_host():
+    images, rows = np.zeros((9, 32, 32, 3), dtype=np.uint8), np.arange(2, 8)
+    brought = Bank(images, rows, backbones.get("glyph_vit").prefix("blocks.1").to(META), META)
+    kept = brought.uploaded()
+    with Contacts() as seen:
+        assert len(kept[torch.arange(3, device=META)]) == len(kept[2:5]) == 3
+    assert seen.count == 0
+    with Contacts() as seen:
+        assert len(brought[2:5]) == 3
+    assert seen.count > 0
+    assert kept.source.dtype == torch.uint8 and len(kept.source) == len(rows)
+
+
+def test_a_bank_is_the_same_from_tensors_as_from_arrays():
+    images, rows = (256 * rng.uniform(rng.key(0), (9, 32, 32, 3))).to(torch.uint8), torch.tensor([7, 2, 5])
+    read = backbones.get("glyph_vit").prefix("input")
+    arrays, tensors_ = Bank(images.numpy(), rows.numpy(), read, "cpu"), Bank(images, rows, read, "cpu")
+    assert arrays.uploaded() is arrays and len(arrays) == len(tensors_) == 3
+    assert torch.equal(arrays[torch.tensor([2, 0])], tensors_[torch.tensor([2, 0])])
+    assert torch.equal(arrays[1:], tensors_[1:]) and arrays.nbytes == tensors_.nbytes
 
 
 def test_arithmetic_on_a_device_is_no_contact():

@@ -27,22 +27,27 @@ LAYOUT = 2  # of the files; raised when their form changes
 ROWS = 256  # inputs sent through the prefix at once, at most; a rule, so that a bank is the same wherever it is made
 COMPUTING_BYTES = 256 * 2**20  # of the prefix's largest output for all of them
 RESIDENT_BYTES = 256 * 2**20  # a larger bank stays where it is, and rows are brought to the device as needed
+DEVICE_BYTES = 2 * 2**30  # of a bank's source that a GPU keeps as it is (uint8, float16), so that nothing is brought
 
 
 class Bank:
     """Activations [N, ...] at a tap, brought to the device when rows of them are asked for."""
 
-    def __init__(self, source: np.ndarray, rows: np.ndarray, read: nn.Module, device: str) -> None:
-        """`source` [M, ...] may be memory-mapped, `rows` [N] of it are the bank's, `read` makes them activations."""
+    def __init__(
+        self, source: np.ndarray | Tensor, rows: np.ndarray | Tensor, read: nn.Module, device: str | torch.device
+    ) -> None:
+        """`source` [M, ...] may be memory-mapped, `rows` [N] of it are the bank's, `read` makes them activations.
+
+        Both are arrays in the host's memory, or tensors on the device.
+        """
         self.source, self.rows, self.read, self.device = source, rows, read, torch.device(device)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitem__(self, index: Tensor | slice) -> Tensor:
-        chosen = self.rows[index.cpu().numpy() if isinstance(index, Tensor) else index]
         with torch.no_grad():
-            return self.read(torch.from_numpy(self.source[chosen]).to(self.device))
+            return self.read(self._raw(index))
 
     @property
     def nbytes(self) -> int:
@@ -51,6 +56,21 @@ class Bank:
     def pieces(self, size: int) -> Iterator[Tensor]:
         """All activations, `size` rows at a time."""
         return (self[start : start + size] for start in range(0, len(self), size))
+
+    def uploaded(self) -> Bank:
+        """The same with its source on the device; itself where that is a CPU's memory or would take DEVICE_BYTES."""
+        if isinstance(self.source, Tensor) or self.device.type == "cpu":
+            return self
+        if len(self) * self.source[:1].nbytes > DEVICE_BYTES:
+            return self
+        own = torch.from_numpy(self.source[self.rows]).to(self.device)
+        return Bank(own, torch.arange(len(own), device=self.device), self.read, self.device)
+
+    def _raw(self, index: Tensor | slice) -> Tensor:
+        if isinstance(self.source, Tensor):
+            return self.source[self.rows[index]]
+        chosen = self.rows[index.cpu().numpy() if isinstance(index, Tensor) else index]
+        return torch.from_numpy(self.source[chosen]).to(self.device)
 
 
 class Place(NamedTuple):
@@ -69,7 +89,7 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor
     room. A file whose checksum is wrong is said, and computed again.
     """
     prefix = _Prefix(backbone.prefix(tap), encoded)
-    computed = Bank(encoded.source, encoded.rows, nn.Sequential(prefix, _Float()), str(encoded.device))
+    computed = Bank(encoded.source, encoded.rows, nn.Sequential(prefix, _Float()), encoded.device)
     if tap == "input" and computed.nbytes >= encoded.nbytes:
         return computed
     if tap == "blocks.0" and computed.nbytes > RESIDENT_BYTES:
@@ -86,7 +106,7 @@ def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor
         return _resident(computed)
     if array.dtype == np.float32 and encoded.device.type == "cpu":
         return torch.from_numpy(array)
-    return _resident(Bank(array, np.arange(len(array)), _Float(), str(encoded.device)))
+    return _resident(Bank(array, np.arange(len(array)), _Float(), encoded.device).uploaded())
 
 
 def tokens(backbone: Backbone, texts: np.ndarray, *, place: Place) -> np.ndarray:

@@ -158,7 +158,7 @@ class Bench:
             if raw.dtype == object:
                 raw = features.tokens(self.backbone, raw[rows], place=self._place(part))
                 rows = np.arange(len(raw))
-            self._encoded[part] = Bank(raw, rows, nn.Identity(), block.device)
+            self._encoded[part] = Bank(raw, rows, nn.Identity(), block.device).uploaded()
         return self._encoded[part]
 
     def _bank(self, tap: str, part: Part) -> Tensor | Bank:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils import _pytree as pytree
+from toy import lanes, network, pack
 
-from tlbench import packs, rng
+from tlbench import backbones, packs, rng, space
 from tlbench.block import _folds, tuned_and_refitted
 from tlbench.contract_toy import CLASSES, ROWS, images
 from tlbench.datasets import cache
@@ -170,6 +172,17 @@ def test_cells_take_the_places_of_lanes_that_were_dropped(
     alike(found, halved)
     assert max(map(sum, held)) <= lanes
     assert [found.steps(seed) for seed in range(CELLS)] == [halved.steps(seed) for seed in range(CELLS)]
+
+
+def test_dropped_lanes_leave_the_memory() -> None:
+    strategy = Head()
+    net, y = network(strategy, backbones.get("glyph_vit"), space.defaults(strategy.space))
+    made = pack(strategy, net, lanes(strategy, y, count=4, rows=12))
+    made.start()
+    made.advance(2)
+    made.keep([1])
+    leaves = pytree.tree_leaves(made.states[0])
+    assert [leaf.untyped_storage().nbytes() for leaf in leaves] == [leaf.nbytes for leaf in leaves]
 
 
 def test_lanes_whose_states_found_no_room_begin_anew_and_come_to_the_same(

@@ -122,7 +122,7 @@ class Pack:
     def keep(self, chosen: Sequence[int]) -> None:
         """Drops every lane but these."""
         self.lanes = [self.lanes[i] for i in chosen]
-        self.states = [self.states[i] for i in chosen]
+        self.states = [pytree.tree_map(torch.clone, self.states[i]) for i in chosen]  # views would keep whole chunks
         self.done = [self.done[i] for i in chosen]
 
     def admit(self, other: Pack) -> None:

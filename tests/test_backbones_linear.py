@@ -10,7 +10,7 @@ from torch import nn
 from torch.func import functional_call, grad, vmap
 
 from tlbench.backbones.linear import PRESENT, WIDE, Linear, hastened
-from tlbench.engine import Operations
+from tlbench.operations import Operations
 
 LANES, ROWS = 3, 5
 

@@ -54,6 +54,22 @@ def test_states_agree_at_width_one_and_width_k_over_the_first_ten_steps(name, ba
             fused.states = [pytree.tree_map(torch.clone, state) for state in alone.states]
 
 
+@pytest.mark.parametrize("width", [1, 3])
+@pytest.mark.parametrize("name", TRAINED)
+def test_lanes_take_the_steps_that_their_strategy_defines(name, width):
+    strategy, net, of = set_up(name, count=3)
+    made = pack(strategy, net, of, width=width)
+    made.start()
+    for number in range(10):
+        defined = []
+        for i, state in enumerate(made.states):
+            entry = made._entry(i)
+            defined.append(made._step(*entry, pytree.tree_map(torch.clone, state), made._clock(number, entry[2])))
+        made.advance(number + 1)
+        for found, state in zip(made.states, defined, strict=True):
+            assert (found["theta"] - state["theta"]).norm() <= 1e-5 * size(made), f"step {number + 1}"
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_lane_does_not_depend_on_its_company(name):
     strategy, net, of = set_up(name)
@@ -100,7 +116,7 @@ def test_rows_of_weight_zero_change_nothing(name, rows):
     for view in (data, padding):
         state = made._init(view, values, key)
         for step in range(4):
-            state = made._step(view, values, key, state, torch.tensor(step))
+            state = made._step(view, values, key, state, made._clock(step, key))
         states.append(made._predict(view, values, key, state, net.bank[:6]))
     torch.testing.assert_close(states[0], states[1], rtol=1e-4, atol=1e-4)
 

@@ -16,8 +16,8 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 
 LAYERS = {
     1: {"types", "space", "registry", "rng", "task", "metrics", "caches"},
-    2: {"strategies", "datasets", "backbones"},
-    3: {"engine", "features", "footprint", "precision", "replay", "suite", "store", "width"},
+    2: {"strategies", "datasets", "backbones", "kernels"},
+    3: {"engine", "descent", "operations", "features", "footprint", "precision", "replay", "suite", "store", "width"},
     4: {"block", "fits", "executors", "halving", "packs", "provenance", "scorer", "tune"},
     5: {"runner", "advise", "contract", "exported", "fetch", "report", "verify", "canaries"},
     6: {"api", "cli", "__main__", "__init__"},

@@ -16,9 +16,7 @@ from tlbench.contract_toy import CLASSES, ROWS, Toy
 from tlbench.engine import Lane, Network, Pack
 from tlbench.registry import STRATEGIES, load_plugin
 from tlbench.strategies import gradient
-from tlbench.strategies.gradient import adamw
 from tlbench.strategies.modules import fresh
-from tlbench.task import Clock
 from tlbench.types import TaskShape
 
 ON_TEXT = (
@@ -174,23 +172,3 @@ def test_fresh_weights_keep_the_row_of_padding(network):
     value = gradient._first_value(drawn, rng.key(5))
     assert torch.equal(value[2], torch.zeros(4))
     assert (value[[0, 1, 3, 8]] != table.weight[[0, 1, 3, 8]]).all()
-
-
-def test_adamw_in_slices_gives_the_same_bits(monkeypatch):
-    size = 1000
-    state = {name: rng.normal(rng.key(i), (size,)) for i, name in enumerate(("theta", "m"))}
-    state["v"] = rng.uniform(rng.key(3), (size,))
-    state["v"][:300] = torch.tensor([0.0, 1e-42, 1e-30]).repeat(100)
-    gradient_of = rng.normal(rng.key(4), (size,)) * (torch.arange(size) % 7 > 0)
-    clock, rate = Clock(torch.tensor(4), 10, 8), rng.uniform(rng.key(5), (size,))
-    for lr in (torch.tensor(0.01), rate):
-        given = {"lr": lr, "weight_decay": torch.tensor(0.1), "clock": clock}
-        monkeypatch.setattr(gradient, "SLICE", size)
-        whole = adamw(state, gradient_of, **given)
-        monkeypatch.setattr(gradient, "SLICE", 64)
-        sliced = adamw(state, gradient_of, **given)
-        m, v = torch.lerp(gradient_of, state["m"], 0.9), 0.999 * state["v"] + 0.001 * gradient_of**2
-        slow = (1 - 0.999**5) ** 0.5
-        moved = lr * slow / (1 - 0.9**5) * m / (v.sqrt() + 1e-6 * slow)
-        torch.testing.assert_close(whole["theta"], state["theta"] * (1 - lr * 0.1) - moved, rtol=1e-4, atol=1e-4)
-        assert all(torch.equal(whole[name], sliced[name]) for name in ("theta", "m", "v"))

@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
 
-from tlbench import rng
+from tlbench import descent, rng
+from tlbench.engine_rows import by_rows, named, rectangle
 from tlbench.features import Bank
 from tlbench.footprint import footprint
+from tlbench.kernels import Kernels
+from tlbench.operations import Operations
 from tlbench.precision import mixed
 from tlbench.space import Hyperparameters, dynamic, static
 from tlbench.strategies.base import State, Strategy
+from tlbench.strategies.gradient import GradientStrategy
 from tlbench.task import Clock, Task
 from tlbench.types import TlbenchError
 
@@ -81,7 +83,7 @@ class Pack:
     def start(self) -> None:
         """Gives every lane its first state."""
         with Operations() as counted:
-            self.states = self._run(fused(self._init), range(len(self.lanes)))
+            self.states = self._run(by_rows(fused, self._init), range(len(self.lanes)))
         self.init_flops = counted.total // len(self.lanes)
 
     def advance(self, until: int) -> None:
@@ -97,7 +99,7 @@ class Pack:
 
     def predict(self, x: Tensor | Bank, of: Sequence[int] | None = None) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane named in `of` (all by default) for activations x [m, ...]."""
-        call = fused(self._predict, shared=1)
+        call = by_rows(fused, self._predict, shared=1)
 
         def logits(data: dict, values: dict, key: Tensor, state: State) -> Tensor:
             size = self._rows_at_once(len(key))
@@ -109,14 +111,14 @@ class Pack:
 
     def predict_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane for bank rows of its own, equally many [m] for every lane."""
-        call, bank = fused(self._predict), self.network.bank
+        call, bank = by_rows(fused, self._predict_own), self.network.bank
 
-        def logits(data: dict, values: dict, key: Tensor, state: State, chosen: Tensor) -> Tensor:
-            pieces = chosen.to(bank.device).split(self._rows_at_once(len(key)), dim=1)
+        def logits(data: dict, values: dict, key: Tensor, state: State) -> Tensor:
+            pieces = data["held_out"].split(self._rows_at_once(len(key)), dim=1)
             own = (bank[piece.flatten()].unflatten(0, piece.shape) for piece in pieces)
-            return torch.cat([call(data, values, key, state, x).float().cpu() for x in own], dim=1)
+            return torch.cat([call({**data, "own": x}, values, key, state).float().cpu() for x in own], dim=1)
 
-        found = self._run(logits, range(len(self.lanes)), self.states, rows)
+        found = self._run(logits, range(len(self.lanes)), self.states, held_out=rows)
         return [self._checked(each, len(rows[0])) for each in found]
 
     def keep(self, chosen: Sequence[int]) -> None:
@@ -146,18 +148,40 @@ class Pack:
     def _row_bytes(self) -> int:
         return footprint(self.network.tail, self.network.bank[:1]).largest
 
-    def _steps(self, clock: int, until: int) -> Callable[..., State]:
-        call = fused(self._step)
-
+    def _steps(self, start: int, until: int) -> Callable[..., State]:
         def run(data: dict, values: dict, key: Tensor, state: State) -> State:
-            for i in range(clock, until):
-                with Operations() if self.step_flops == 0 else nullcontext() as counted:
-                    state = call(data, values, key, state, torch.full_like(key, i))
-                if counted is not None:
-                    self.step_flops = counted.total // len(key)
+            entry = data, values, key
+            if self.step_flops == 0:
+                self.step_flops = self._counted(*entry, state)
+            clocks = [self._clock(i, key) for i in range(start, until)]
+            if descent.descends(self.strategy):
+                return descent.descended(self._parts(entry), state, clocks)
+            for clock in clocks:
+                state = fused(self._step, shared=1)(*entry, state, clock)
             return state
 
         return run
+
+    def _parts(self, entry: Entry) -> descent.Parts:
+        """The strategy's step in pieces, for the lanes of a stacked entry."""
+        strategy, (data, values, key) = cast(GradientStrategy, self.strategy), entry
+        objective, moved = fused(self._objective, shared=1), fused(self._moved, shared=1)
+        shapes, multipliers = strategy.trained(self._task(data), self.static)
+        parts = descent.Parts(partial(objective, *entry), partial(moved, *entry), shapes, multipliers)
+        if key.is_cuda or strategy.optimizer != "adamw":
+            return parts
+        trials = [{**self.static, **{name: float(v[i]) for name, v in values.items()}} for i in range(len(key))]
+        return parts._replace(trials=trials)
+
+    def _counted(self, *stack: Any) -> int:
+        """Floating-point operations of a step of the first lane, done alone for it: fused ones are counted wrong."""
+        data, values, key, state = pytree.tree_map(lambda leaf: leaf[0], stack)
+        with Operations() as counted:
+            self._step(data, values, key, state, self._clock(0, key))
+        return counted.total
+
+    def _clock(self, step: int, key: Tensor) -> Clock:
+        return Clock(torch.tensor(step, device=key.device), self.steps, self.batch_size, self.pieces)
 
     def _entry(self, lane: int) -> Entry:
         """One lane's (rows and labels, dynamic values, key); the latest is kept: its rows may come from a disk."""
@@ -166,10 +190,15 @@ class Pack:
         return self._latest[1]
 
     def _read(self, lane: Lane) -> Entry:
-        (hp, rows, y, seed), device = lane, self.network.bank.device
+        (_, rows, y, _), device = lane, self.network.bank.device
         data = {"x": self.network.bank[rows.to(device)], "y": y.to(device), "weight": torch.ones(len(y), device=device)}
+        return data, *self._own(lane)
+
+    def _own(self, lane: Lane) -> tuple[dict[str, Tensor], Tensor]:
+        """What a lane does not share: dynamic values and a key."""
+        (hp, _, _, seed), device = lane, self.network.bank.device
         values = {name: torch.tensor(v, device=device) for name, v in dynamic(self.strategy.space, hp).items()}
-        return data, values, rng.key(seed).to(device)
+        return values, rng.key(seed).to(device)
 
     def _task(self, data: dict[str, Tensor]) -> Task:
         net = self.network
@@ -178,12 +207,22 @@ class Pack:
     def _init(self, data: dict[str, Tensor], values: dict[str, Tensor], key: Tensor) -> State:
         return self.strategy.init(self._task(data), {**self.static, **values}, key)
 
-    def _step(self, data: dict, values: dict, key: Tensor, state: State, step: Tensor) -> State:
-        clock = Clock(step, self.steps, self.batch_size, self.pieces)
+    def _step(self, data: dict, values: dict, key: Tensor, state: State, clock: Clock) -> State:
         return self.strategy.step(self._task(data), {**self.static, **values}, state, clock)
+
+    def _objective(self, data: dict, values: dict, key: Tensor, state: State, clock: Clock) -> tuple[Tensor, dict]:
+        strategy = cast(GradientStrategy, self.strategy)
+        return strategy.objective(self._task(data), {**self.static, **values}, state, clock)
+
+    def _moved(self, data: dict, values: dict, key: Tensor, state: State, after: tuple[Tensor, Clock]) -> State:
+        strategy, (gradient, clock) = cast(GradientStrategy, self.strategy), after
+        return strategy.moved(self._task(data), {**self.static, **values}, state, gradient, clock)
 
     def _predict(self, data: dict, values: dict, key: Tensor, state: State, x: Tensor) -> Tensor:
         return self.strategy.predict(self._task(data), {**self.static, **values}, state, x)
+
+    def _predict_own(self, data: dict, values: dict, key: Tensor, state: State) -> Tensor:
+        return self._predict(data, values, key, state, data["own"])
 
     def _checked(self, logits: Tensor, rows: int) -> Tensor:
         expected = (rows, self.network.num_classes)
@@ -194,23 +233,49 @@ class Pack:
             )
         return logits
 
-    def _run(self, work: Callable[..., Any], lanes: Sequence[int], *columns: Sequence[Any]) -> list:
+    def _run(
+        self,
+        work: Callable[..., Any],
+        lanes: Sequence[int],
+        *columns: Sequence[Any],
+        held_out: Sequence[Tensor] | None = None,
+    ) -> list:
         """What `work` gives for each lane, from stacked inputs `width` at a time; less when memory runs out.
 
-        `work` is given the lane's entry, then what stands at the lane's place in each of `columns`.
+        `work` is given data stacked by groups of lanes that share rows (a lane that trains is a group), then values,
+        keys and what stands at the lane's place in each of `columns`, stacked by lanes.
         """
-        results: list = []
-        while len(results) < len(lanes):
-            chunk = lanes[len(results) : len(results) + self.width]
+        done: dict[int, Any] = {}
+        rows = {i: self._rows(i, held_out) for i in lanes}
+        while waiting := [i for i in lanes if i not in done]:
+            chunk = rectangle(waiting, rows, self.width)
             try:
                 own = [stacked([column[i] for i in chunk]) for column in columns]
                 with mixed(self.network.bank.device, self.network.tail):
-                    results += unstacked(work(*stacked([self._entry(i) for i in chunk]), *own))
+                    found = work(*self._stacked(chunk, rows, held_out), *own)
+                done |= zip(chunk, unstacked(found), strict=True)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 self._spare(len(chunk), error)
-        return results
+        return [done[i] for i in lanes]
+
+    def _rows(self, lane: int, held_out: Sequence[Tensor] | None) -> Hashable:
+        """The name of the rows that a lane sees and is judged on."""
+        if self.strategy.trains:
+            return lane
+        return named(self.lanes[lane].rows, self.lanes[lane].y, *([] if held_out is None else [held_out[lane]]))
+
+    def _stacked(
+        self, chunk: Sequence[int], rows: Mapping[int, Hashable], held_out: Sequence[Tensor] | None
+    ) -> tuple[Any, Any, Tensor]:
+        firsts = [
+            i for before, i in zip([None, *chunk], chunk, strict=False) if before is None or rows[before] != rows[i]
+        ]
+        data = stacked([self._entry(i)[0] for i in firsts])
+        if held_out is not None:
+            data["held_out"] = stacked([held_out[i] for i in firsts]).to(self.network.bank.device)
+        return data, *stacked([self._own(self.lanes[i]) for i in chunk])
 
     def _spare(self, lanes: int, error: BaseException) -> None:
         """Takes less at once from now on. Raises OutOfMemory when that was tried to the end."""
@@ -219,26 +284,6 @@ class Pack:
         self.width, self.pieces = (lanes // 2, self.pieces) if lanes > 1 else (1, 2 * self.pieces)
         what = f"{self.width} lanes at once, minibatches in {self.pieces} pieces"
         log.warning("%s: memory ran out; going on with %s", self.strategy.name, what)
-
-
-class Operations(TorchDispatchMode):
-    """Counts the floating-point operations of matrix products and convolutions, by torch's own registry of formulas."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = 0
-
-    @classmethod
-    def _should_skip_dynamo(cls) -> bool:
-        """Keeps torch from wrapping the next method for its compiler, whose import takes seconds."""
-        return False
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        out = func(*args, **(kwargs or {}))
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.total += formula(*args, **(kwargs or {}), out_val=out)
-        return out
 
 
 def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
@@ -252,7 +297,8 @@ def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any
         common = trees[len(trees) - shared :]
         if len(pytree.tree_leaves(own)[0]) == 1:
             return pytree.tree_map(lambda t: t[None], function(*pytree.tree_map(lambda t: t[0], own), *common))
-        return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
+        with Kernels():
+            return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
 
     return call
 

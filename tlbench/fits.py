@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from tlbench import backbones, features, space
 from tlbench.caches import most_bytes
 from tlbench.datasets import base
-from tlbench.engine import Network, Operations, Pack
+from tlbench.engine import Network, Pack
 from tlbench.features import Bank, Place
+from tlbench.operations import Operations
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial

@@ -29,8 +29,9 @@ import tutorial
 from tlbench import block as blocks
 from tlbench import runner
 from tlbench.backbones.linear import Product
-from tlbench.engine import Lane, Operations, Pack
+from tlbench.engine import Lane, Pack
 from tlbench.fits import Bench, Block
+from tlbench.operations import Operations
 from tlbench.store import Store
 from tlbench.strategies.gradient import GradientStrategy
 from tlbench.suite import Filter, Suite, load_suite

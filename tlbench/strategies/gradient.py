@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import functools
 import math
-from functools import partial
 from typing import ClassVar, Literal
 
 import torch
@@ -21,8 +20,7 @@ from tlbench.task import Clock, Task
 
 WARMUP = 0.1  # fraction of the steps over which the learning rate rises
 EPSILON = 1e-6  # AdamW; at 1e-8 parameters of no effect (biases of attention keys) walk on rounding alone
-TINY = torch.finfo(torch.float32).tiny
-SLICE = 1 << 18  # numbers that AdamW treats at once; of 2^13 to 2^20 the quickest, 22 M in 0.06 s against 0.18 s in one
+BETAS = (0.9, 0.999)  # AdamW
 
 
 class GradientStrategy(Strategy):
@@ -63,33 +61,44 @@ class GradientStrategy(Strategy):
         return {"theta": theta, **moments, "key": data_key, "buffers": buffers}
 
     def step(self, task: Task, hp: Hyperparameters, state: State, clock: Clock) -> State:
-        program = self._built(task, hp)
-        rows, weight = minibatch(task.weight, state["key"], clock)
-        total, buffers, gradients = weight.sum(), state["buffers"], []
-        for chosen, own in zip(rows.chunk(clock.pieces), weight.chunk(clock.pieces), strict=True):
-            keys = rng.fold_in(rng.fold_in(state["key"], clock.step), chosen)
-            x, y = self.augment(task, hp, task.x[chosen], keys), task.y[chosen]
-            objective = partial(self._objective, (task, hp), (x, y, own, total), buffers)
-            gradient, buffers = grad(objective, has_aux=True)(state["theta"])
+        gradients = []
+        for piece in range(clock.pieces):
+            now = clock._replace(piece=piece)
+            slope = grad(lambda theta: self.objective(task, hp, {**state, "theta": theta}, now), has_aux=True)  # noqa: B023
+            gradient, buffers = slope(state["theta"])
             gradients.append(gradient)
-        gradient = functools.reduce(torch.add, gradients)
-        lr = hp["lr"] * schedule(clock) * program.multipliers(self.groups(hp), like=gradient)
-        update = sgd if self.optimizer == "sgd" else adamw
-        moved = update(state, gradient, lr=lr, weight_decay=hp.get("weight_decay", 0.0), clock=clock)
-        return {**moved, "key": state["key"], "buffers": buffers}
+            state = {**state, "buffers": buffers}
+        return self.moved(task, hp, state, functools.reduce(torch.add, gradients), clock)
 
-    def _objective(
-        self,
-        given: tuple[Task, Hyperparameters],
-        batch: tuple[Tensor, Tensor, Tensor, Tensor],
-        before: dict[str, Tensor],
-        theta: Tensor,
+    def objective(
+        self, task: Task, hp: Hyperparameters, state: State, clock: Clock
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What a batch (x, y, weights, their sum over the step) adds to the step's loss; the buffers after it."""
-        (task, hp), (x, y, weight, total) = given, batch
-        buffers = {name: b.clone() for name, b in before.items()}
-        logits = self._built(task, hp)(theta, buffers, x, training=self.statistics == "batch")
-        return (self.loss(task, hp, logits, y) * weight).sum() / total, buffers
+        """What the clock's piece of the minibatch adds to the loss of this step, and the buffers after it.
+
+        The state's theta may also be a tuple of the tensors that it holds.
+        """
+        rows, weight = minibatch(task.weight, state["key"], clock)
+        chosen, own = rows.chunk(clock.pieces)[clock.piece], weight.chunk(clock.pieces)[clock.piece]
+        keys = rng.fold_in(rng.fold_in(state["key"], clock.step), chosen)
+        x, y = self.augment(task, hp, task.x[chosen], keys), task.y[chosen]
+        buffers = {name: b.clone() for name, b in state["buffers"].items()}
+        logits = self._built(task, hp)(state["theta"], buffers, x, training=self.statistics == "batch")
+        return (self.loss(task, hp, logits, y) * own).sum() / weight.sum(), buffers
+
+    def moved(self, task: Task, hp: Hyperparameters, state: State, gradient: Tensor, clock: Clock) -> State:
+        """The state after a step along this gradient [P]."""
+        shapes, multipliers = self.trained(task, hp)
+        each = [torch.full((s.numel(),), m, device=gradient.device) for s, m in zip(shapes, multipliers, strict=True)]
+        lr = hp["lr"] * schedule(clock) * (torch.cat(each) if self.groups(hp) else 1.0)
+        update = sgd if self.optimizer == "sgd" else adamw
+        after = update(state, gradient, lr=lr, weight_decay=hp.get("weight_decay", 0.0), clock=clock)
+        return {**after, "key": state["key"], "buffers": state["buffers"]}
+
+    def trained(self, task: Task, hp: Hyperparameters) -> tuple[list[torch.Size], list[float]]:
+        """Of each tensor that trains, in their order in theta: its shape, and its learning rate's multiplier."""
+        program, groups = self._built(task, hp), self.groups(hp)
+        of = (next((m for prefix, m in groups.items() if name.startswith(prefix)), 1.0) for name in program.names)
+        return program.shapes, [float(m) for m in of]
 
     def predict(self, task: Task, hp: Hyperparameters, state: State, x: Tensor) -> Tensor:
         return self._built(task, hp)(state["theta"], state["buffers"], x, training=False)
@@ -125,19 +134,15 @@ class _Program:
         self.norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.buffers = dict(network.named_buffers()) if self.norms else {}
 
-    def __call__(self, theta: Tensor, buffers: dict[str, Tensor], x: Tensor, *, training: bool) -> Tensor:
-        pieces = torch.split(theta, self.sizes)
+    def __call__(
+        self, theta: Tensor | tuple[Tensor, ...], buffers: dict[str, Tensor], x: Tensor, *, training: bool
+    ) -> Tensor:
+        """`theta`: one vector [P], or the tensors that it holds."""
+        pieces = theta if isinstance(theta, tuple) else torch.split(theta, self.sizes)
         values = {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
         for norm in self.norms:
             norm.train(training)
         return functional_call(self.network, {**values, **buffers}, (x,))
-
-    def multipliers(self, groups: dict[str, float], *, like: Tensor) -> Tensor | float:
-        if not groups:
-            return 1.0
-        each = [next((m for prefix, m in groups.items() if name.startswith(prefix)), 1.0) for name in self.names]
-        spread = zip(self.sizes, each, strict=True)
-        return torch.cat([torch.full((size,), float(m), dtype=like.dtype, device=like.device) for size, m in spread])
 
 
 def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
@@ -169,36 +174,13 @@ def schedule(clock: Clock) -> Tensor:
 
 
 def adamw(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:
-    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999.
-
-    In slices that stay in a core's cache: each of the dozen passes over [P] would else go through main memory.
-    """
+    """One step of AdamW (Loshchilov and Hutter 2019, algorithm 2), beta 0.9 and 0.999."""
     t = clock.step + 1
-    correction = (1 - 0.999**t).sqrt()  # of v; moved to the scalars, since each pass over [P] costs
-    move = partial(_moved, weight_decay=weight_decay, correction=correction, bias=1 - 0.9**t)
-    given = (state["theta"], state["m"], state["v"], gradient)
-    if gradient.shape[0] <= SLICE:
-        theta, m, v = move(given, lr)
-        return {"theta": theta, "m": m, "v": v}
-    after = {name: torch.empty_like(gradient) for name in ("theta", "m", "v")}
-    for start in range(0, gradient.shape[0], SLICE):
-        part = slice(start, start + SLICE)
-        moved = move(tuple(each[part] for each in given), lr[part] if lr.ndim else lr)
-        for whole, piece in zip(after.values(), moved, strict=True):
-            whole[part] = piece
-    return after
-
-
-def _moved(
-    given: tuple[Tensor, ...], lr: Tensor, *, weight_decay: Tensor | float, correction: Tensor, bias: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """theta, m and v after AdamW's step, from theta, m, v and the gradient."""
-    theta, m, v, gradient = given
-    m = torch.lerp(gradient, m, 0.9)
-    v = torch.addcmul(0.999 * v, gradient, gradient, value=0.001)
-    root = v.clamp_min(TINY).sqrt()  # MKL's root is slow at 0 and near it; the sum with EPSILON is the same
-    direction = m / (root + EPSILON * correction)
-    return torch.addcmul(theta * (1 - lr * weight_decay), direction, -lr * correction / bias), m, v
+    m = torch.lerp(gradient, state["m"], BETAS[0])
+    v = torch.addcmul(BETAS[1] * state["v"], gradient, gradient, value=1 - BETAS[1])
+    spread = v.sqrt() / (1 - BETAS[1] ** t).sqrt() + EPSILON
+    theta = state["theta"] * (1 - lr * weight_decay) - lr / (1 - BETAS[0] ** t) * m / spread
+    return {"theta": theta, "m": m, "v": v}
 
 
 def sgd(state: State, gradient: Tensor, *, lr: Tensor, weight_decay: Tensor | float, clock: Clock) -> State:

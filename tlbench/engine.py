@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tlbench import descent, rng
-from tlbench.engine_rows import by_rows, named, rectangle
+from tlbench.engine_rows import by_rows, firsts, named, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
 from tlbench.kernels import Kernels
@@ -237,7 +237,7 @@ class Pack:
         self,
         work: Callable[..., Any],
         lanes: Sequence[int],
-        *columns: Sequence[Any],
+        *columns: Sequence,
         held_out: Sequence[Tensor] | None = None,
     ) -> list:
         """What `work` gives for each lane, from stacked inputs `width` at a time; less when memory runs out.
@@ -252,7 +252,7 @@ class Pack:
             try:
                 own = [stacked([column[i] for i in chunk]) for column in columns]
                 with mixed(self.network.bank.device, self.network.tail):
-                    found = work(*self._stacked(chunk, rows, held_out), *own)
+                    found = work(*self._stacked(chunk, firsts(chunk, rows), held_out), *own)
                 done |= zip(chunk, unstacked(found), strict=True)
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
@@ -262,20 +262,13 @@ class Pack:
 
     def _rows(self, lane: int, held_out: Sequence[Tensor] | None) -> Hashable:
         """The name of the rows that a lane sees and is judged on."""
-        if self.strategy.trains:
-            return lane
-        return named(self.lanes[lane].rows, self.lanes[lane].y, *([] if held_out is None else [held_out[lane]]))
+        own = self.lanes[lane]
+        return lane if self.strategy.trains else named(own.rows, own.y, *([held_out[lane]] if held_out else []))
 
-    def _stacked(
-        self, chunk: Sequence[int], rows: Mapping[int, Hashable], held_out: Sequence[Tensor] | None
-    ) -> tuple[Any, Any, Tensor]:
-        firsts = [
-            i for before, i in zip([None, *chunk], chunk, strict=False) if before is None or rows[before] != rows[i]
-        ]
-        data = stacked([self._entry(i)[0] for i in firsts])
-        if held_out is not None:
-            data["held_out"] = stacked([held_out[i] for i in firsts]).to(self.network.bank.device)
-        return data, *stacked([self._own(self.lanes[i]) for i in chunk])
+    def _stacked(self, chunk: Sequence[int], rows: Sequence[int], held_out: Sequence[Tensor] | None) -> tuple:
+        data = stacked([self._entry(i)[0] for i in rows])
+        judged = {"held_out": stacked([held_out[i] for i in rows]).to(self.network.bank.device)} if held_out else {}
+        return {**data, **judged}, *stacked([self._own(self.lanes[i]) for i in chunk])
 
     def _spare(self, lanes: int, error: BaseException) -> None:
         """Takes less at once from now on. Raises OutOfMemory when that was tried to the end."""
@@ -305,17 +298,3 @@ def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any
 
 def out_of_memory(error: BaseException) -> bool:
     return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
-
-
-def stacked(trees: Sequence[Any]) -> Any:
-    """One tree of tensors [K, ...] from K trees; a view of it where K is 1."""
-    if len(trees) == 1:
-        return pytree.tree_map(lambda leaf: leaf[None], trees[0])
-    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
-
-
-def unstacked(tree: Any) -> list:
-    """K trees from one tree of tensors [K, ...]."""
-    leaves, structure = pytree.tree_flatten(tree)
-    lanes = zip(*(leaf.unbind() for leaf in leaves), strict=True)
-    return [pytree.tree_unflatten(list(each), structure) for each in lanes]

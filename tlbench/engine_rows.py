@@ -1,10 +1,11 @@
-"""Which lanes share their rows? What is computed of rows alone is then computed once for all of them."""
+"""How are lanes stacked? Those that share rows share them: what is computed of rows alone is computed once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -20,6 +21,11 @@ def rectangle(lanes: Sequence[int], rows: Mapping[int, Hashable], most: int) -> 
     first, *others = (group[:most] for group in groups.values())
     alike = [first, *(group for group in others if len(group) == len(first))][: max(1, most // len(first))]
     return [lane for group in alike for lane in group]
+
+
+def firsts(lanes: Sequence[int], rows: Mapping[int, Hashable]) -> list[int]:
+    """The first lane of each group of a rectangle."""
+    return list({rows[lane]: lane for lane in reversed(lanes)}.values())[::-1]
 
 
 def named(*tensors: Tensor) -> Hashable:
@@ -44,3 +50,17 @@ def by_rows(fused: Callable[..., Callable], function: Callable[..., Any], *, sha
         return fused(lambda *lane: function(data, *lane), shared=shared)(*trees)
 
     return call
+
+
+def stacked(trees: Sequence[Any]) -> Any:
+    """One tree of tensors [K, ...] from K trees; a view of it where K is 1."""
+    if len(trees) == 1:
+        return pytree.tree_map(lambda leaf: leaf[None], trees[0])
+    return pytree.tree_map(lambda *leaves: torch.stack(leaves), *trees)
+
+
+def unstacked(tree: Any) -> list:
+    """K trees from one tree of tensors [K, ...]."""
+    leaves, structure = pytree.tree_flatten(tree)
+    lanes = zip(*(leaf.unbind() for leaf in leaves), strict=True)
+    return [pytree.tree_unflatten(list(each), structure) for each in lanes]

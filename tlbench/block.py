@@ -86,17 +86,23 @@ def _alone(bench: Bench, job: Job) -> Outcome:
 
 def tuned_and_refitted(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
     """Chooses each job's configuration on its folds, trains it on the whole budget, and predicts the test inputs."""
-    searches = {job.cell.key: _search(bench, job) for job in jobs}
-    tuning, fitting = Bill(), Bill()
-    while asked := {key: search.ask() for key, search in searches.items() if search.open}:
-        comparing = [job for job in jobs if job.folds and job.cell.key in asked]
-        entered = [(job, [fit for trial in asked[job.cell.key] for fit in _folds(job, trial)]) for job in comparing]
-        compared(bench, entered, tuning)
-        for key, trials in asked.items():
-            searches[key].tell(trials)
+    searches, tuning = tuned(bench, jobs)
+    fitting = Bill()
     finalists = [_refit(job, trial) for job in jobs for trial in searches[job.cell.key].finalists()]
     fitted = Fits(bench, fitting).on_test(finalists, bench.steps(jobs[0].cell.effort))
     return _outcomes(bench, fitted, searches, (tuning, fitting))
+
+
+def tuned(bench: Bench, jobs: Sequence[Job]) -> tuple[dict[str, Search], Bill]:
+    """The finished search of each job, by its cell's key, and what they cost."""
+    searches, bill = {job.cell.key: _search(bench, job) for job in jobs}, Bill()
+    while asked := {key: search.ask() for key, search in searches.items() if search.open}:
+        comparing = [job for job in jobs if job.folds and job.cell.key in asked]
+        entered = [(job, [fit for trial in asked[job.cell.key] for fit in _folds(job, trial)]) for job in comparing]
+        compared(bench, entered, bill)
+        for key, trials in asked.items():
+            searches[key].tell(trials)
+    return searches, bill
 
 
 def _search(bench: Bench, job: Job) -> Search:
@@ -128,7 +134,7 @@ def _sizes(bench: Bench, fitted: Fitted) -> dict[str, float]:
     """What a fitted lane costs whoever keeps and uses it."""
     trial = fitted.fit.trial
     trainable, total = bench.strategy.parameters(fitted.pack.task(fitted.lane), trial.params)
-    below = sum(p.numel() for p in bench.backbone.prefix(bench.tap(trial.params)).parameters())
+    below = sum(p.numel() for p in bench.prefix(bench.tap(trial.params)).parameters())
     return {
         "trainable_parameters": trainable,
         "total_parameters": total + below,

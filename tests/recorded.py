@@ -45,11 +45,12 @@ class Recorder(TorchDispatchMode):
         return out
 
     def replay(self) -> None:
-        for func, args, kwargs, out in self.operations:
-            given = {each.untyped_storage().data_ptr() for each in tensors((args, kwargs))}
-            for old, new in zip(tensors(out), tensors(func(*args, **kwargs)), strict=True):
-                if old.untyped_storage().data_ptr() not in given:  # not a view, not written in place
-                    old.copy_(new)
+        with torch._C._AutoDispatchBelowAutograd():  # gradients were recorded as operations
+            for func, args, kwargs, out in self.operations:
+                given = {each.untyped_storage().data_ptr() for each in tensors((args, kwargs))}
+                for old, new in zip(tensors(out), tensors(func(*args, **kwargs)), strict=True):
+                    if old.untyped_storage().data_ptr() not in given:  # not a view, not written in place
+                        old.copy_(new)
 
 
 def written(func: Any, args: Any, kwargs: Any) -> list[Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,8 +30,9 @@ def network():
     return backbones.get("glyph_vit")
 
 
-def inputs(images: np.ndarray = IMAGES) -> Bank:
-    return Bank(images, CHOSEN, nn.Identity(), "cpu")
+def banked(network, tap: str, place: Place, images: np.ndarray = IMAGES) -> Tensor | Bank:
+    encoded = Bank(images, CHOSEN, nn.Identity(), "cpu")
+    return features.bank(tap, partial(network.prefix, tap), encoded, place=place)
 
 
 def whole(bank: Tensor | Bank) -> Tensor:
@@ -65,7 +67,7 @@ def test_a_bank_holds_what_the_prefix_gives(network, tmp_path, tap, most):
     place = Place(tmp_path / "kept", "images", {}, most)
     expected = direct(network, tap)
     for _ in range(2):
-        bank = features.bank(network, tap, inputs(), place=place)
+        bank = banked(network, tap, place)
         assert len(bank) == ROWS and bank.nbytes == expected.nbytes and bank[:1].dtype == torch.float32
         torch.testing.assert_close(whole(bank), expected, rtol=1e-5, atol=1e-5)
     assert bool(entries(tmp_path / "kept")) == (most > 0 and tap != "input")
@@ -73,13 +75,13 @@ def test_a_bank_holds_what_the_prefix_gives(network, tmp_path, tap, most):
 
 def test_images_stay_bytes_until_they_are_used(network, tmp_path):
     place = Place(tmp_path / "kept", "images", {}, LARGE)
-    bank = features.bank(network, "input", inputs(), place=place)
+    bank = banked(network, "input", place)
     assert isinstance(bank, Bank) and bank.source is IMAGES
 
 
 def test_images_that_reading_makes_smaller_are_read_once(network, tmp_path):
     large = np.repeat(np.repeat(IMAGES, 4, axis=1), 4, axis=2)
-    bank = features.bank(network, "input", inputs(large), place=Place(tmp_path / "kept", "large", {}, LARGE))
+    bank = banked(network, "input", Place(tmp_path / "kept", "large", {}, LARGE), large)
     assert isinstance(bank, Tensor)
     torch.testing.assert_close(bank, direct(network, "input", large))
     assert len(entries(tmp_path / "kept")) == 1
@@ -88,7 +90,7 @@ def test_images_that_reading_makes_smaller_are_read_once(network, tmp_path):
 def test_a_bank_that_does_not_fit_into_memory_whole_stays_where_it_is(network, tmp_path, monkeypatch):
     monkeypatch.setattr(features, "RESIDENT_BYTES", 1)
     for tap in TAPS[1:]:
-        bank = features.bank(network, tap, inputs(), place=Place(tmp_path / "kept", "images", {}, 0))
+        bank = banked(network, tap, Place(tmp_path / "kept", "images", {}, 0))
         assert isinstance(bank, Bank)
         torch.testing.assert_close(bank[torch.tensor([3, 1])], direct(network, tap)[[3, 1]], rtol=1e-5, atol=1e-5)
 
@@ -103,7 +105,7 @@ def test_what_runs_in_bfloat16_is_kept_in_float16_within_its_range(network, tmp_
     monkeypatch.setattr(precision, "MIXED", ("cpu",))
     monkeypatch.setattr(network, "prefix", lambda tap: Scaled())
     place = Place(tmp_path / "kept", "images", {}, LARGE)
-    found = whole(features.bank(network, "blocks.2", inputs(), place=place))
+    found = whole(banked(network, "blocks.2", place))
     with torch.autocast("cpu", torch.bfloat16):
         expected = direct(network, "blocks.2").float()
     assert np.load(entries(tmp_path / "kept")[0].path / "x.npy").itemsize == bytes_
@@ -112,10 +114,10 @@ def test_what_runs_in_bfloat16_is_kept_in_float16_within_its_range(network, tmp_
 
 def test_writing_into_a_bank_does_not_reach_the_file(network, tmp_path):
     place = Place(tmp_path / "kept", "images", {}, LARGE)
-    bank = features.bank(network, "features", inputs(), place=place)
+    bank = banked(network, "features", place)
     before = bank.clone()
     bank.zero_()
-    assert torch.equal(whole(features.bank(network, "features", inputs(), place=place)), before)
+    assert torch.equal(whole(banked(network, "features", place)), before)
 
 
 def test_of_two_that_need_an_array_at_once_one_makes_it_and_the_other_waits(tmp_path):

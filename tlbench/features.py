@@ -6,8 +6,9 @@ Files hold float32. Where the network runs in bfloat16 they hold float16, which 
 
 from __future__ import annotations
 
+import functools
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -18,9 +19,9 @@ from torch import Tensor, nn
 
 from tlbench import precision
 from tlbench.backbones.base import Backbone
-from tlbench.features_kept import kept
+from tlbench.features_kept import Make, kept
 from tlbench.footprint import footprint
-from tlbench.precision import laid_out, mixed
+from tlbench.precision import mixed
 from tlbench.types import sha256
 
 LAYOUT = 2  # of the files; raised when their form changes
@@ -28,13 +29,14 @@ ROWS = 256  # inputs sent through the prefix at once, at most; a rule, so that a
 COMPUTING_BYTES = 256 * 2**20  # of the prefix's largest output for all of them
 RESIDENT_BYTES = 256 * 2**20  # a larger bank stays where it is, and rows are brought to the device as needed
 DEVICE_BYTES = 2 * 2**30  # of a bank's source that a GPU keeps as it is (uint8, float16), so that nothing is brought
+Read = Callable[[Tensor], Tensor]  # of the rows of a source: activations
 
 
 class Bank:
     """Activations [N, ...] at a tap, brought to the device when rows of them are asked for."""
 
     def __init__(
-        self, source: np.ndarray | Tensor, rows: np.ndarray | Tensor, read: nn.Module, device: str | torch.device
+        self, source: np.ndarray | Tensor, rows: np.ndarray | Tensor, read: Read, device: str | torch.device
     ) -> None:
         """`source` [M, ...] may be memory-mapped, `rows` [N] of it are the bank's, `read` makes them activations.
 
@@ -74,47 +76,47 @@ class Bank:
 
 
 class Place(NamedTuple):
-    """Where what is computed from some inputs is kept."""
+    """Where what a network gives for some inputs is kept."""
 
     folder: Path
-    content: str  # a fingerprint of the inputs
-    about: Mapping[str, str]  # what they are
+    content: str  # fingerprints of the inputs and of the network
+    about: Mapping[str, str]  # what they are, for people
     most: int  # bytes, of all that the folder keeps
 
+    def kept(self, tap: str, rounding: Sequence[str], make: Make, *, rows: int) -> np.ndarray | None:
+        """What the network gives at the tap, where `rounding` names all else that it depends on; see features_kept."""
+        path = self.folder / sha256([LAYOUT, self.content, tap, *rounding])
+        return kept(path, make, rows=rows, about={**self.about, "tap": tap}, most=self.most)
 
-def bank(backbone: Backbone, tap: str, encoded: Bank, *, place: Place) -> Tensor | Bank:
-    """Activations [N, ...], float32, of encoded inputs [N, ...] at a resolved tap.
+
+def bank(tap: str, prefix: Callable[[], nn.Module], encoded: Bank, *, place: Place) -> Tensor | Bank:
+    """Activations [N, ...], float32, of encoded inputs [N, ...] at a resolved tap, to which `prefix()` brings them.
 
     Kept on disk, but for inputs that are smaller as they are, what a stem makes where that is large, and what has no
     room. A file whose checksum is wrong is said, and computed again.
     """
-    prefix = _Prefix(backbone.prefix(tap), encoded)
-    computed = Bank(encoded.source, encoded.rows, nn.Sequential(prefix, _Float()), encoded.device)
+    below = _Below(prefix, encoded)
+    computed = Bank(encoded.source, encoded.rows, below, encoded.device)
     if tap == "input" and computed.nbytes >= encoded.nbytes:
         return computed
     if tap == "blocks.0" and computed.nbytes > RESIDENT_BYTES:
         return computed  # too large to keep for what a stem costs
-    versions = [LAYOUT, torch.__version__, encoded.device.type]  # each rounds in its own way
-    name = sha256([place.content, backbone.name, backbone.fingerprint, tap, versions])
-    about = {**place.about, "backbone": backbone.name, "tap": tap}
-    keep = partial(kept, place.folder / name, rows=len(encoded), about=about, most=place.most)
+    rounding = [encoded.device.type, torch.__version__]
+    keep = partial(place.kept, tap, rounding, rows=len(encoded))
     try:
-        array = keep(partial(_halves if encoded.device.type in precision.MIXED else _all, prefix, encoded))
+        array = keep(partial(_halves if encoded.device.type in precision.MIXED else _all, below, encoded))
     except OverflowError:
-        array = keep(partial(_all, prefix, encoded))
+        array = keep(partial(_all, below, encoded))
     if array is None:
         return _resident(computed)
     if array.dtype == np.float32 and encoded.device.type == "cpu":
         return torch.from_numpy(array)
-    return _resident(Bank(array, np.arange(len(array)), _Float(), encoded.device).uploaded())
+    return _resident(Bank(array, np.arange(len(array)), Tensor.float, encoded.device).uploaded())
 
 
 def tokens(backbone: Backbone, texts: np.ndarray, *, place: Place) -> np.ndarray:
     """What the backbone makes of texts [N], int32 [N, t]; kept on disk."""
-    name = sha256([LAYOUT, place.content, backbone.name, backbone.fingerprint])
-    about = {**place.about, "backbone": backbone.name, "tap": "tokens"}
-    make = lambda: iter([backbone.encoded(texts)])  # noqa: E731
-    array = kept(place.folder / name, make, rows=len(texts), about=about, most=place.most)
+    array = place.kept("tokens", [], lambda: iter([backbone.encoded(texts)]), rows=len(texts))
     return backbone.encoded(texts) if array is None else array
 
 
@@ -123,36 +125,38 @@ def named(rows: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(rows, dtype=np.int64).tobytes()).hexdigest()
 
 
-class _Prefix(nn.Module):
+class _Below:
     """A prefix as it runs everywhere: in the device's precision, so many rows at once that memory suffices."""
 
-    def __init__(self, network: nn.Module, encoded: Bank) -> None:
-        super().__init__()
-        self.network, self.device = laid_out(network, encoded.device), encoded.device
-        self.size = max(1, min(ROWS, COMPUTING_BYTES // footprint(self.network, encoded[:1]).largest))
+    def __init__(self, prefix: Callable[[], nn.Module], encoded: Bank) -> None:
+        self._prefix, self._encoded = prefix, encoded
 
-    def forward(self, x: Tensor) -> Tensor:
-        with mixed(self.device):
-            found = [self.network(piece).contiguous() for piece in x.split(self.size)]
-        return found[0] if len(found) == 1 else torch.cat(found)
+    def __call__(self, x: Tensor) -> Tensor:
+        """Activations of encoded inputs x: float32, tokens as they are."""
+        with mixed(self._encoded.device):
+            found = [self._network(piece).contiguous() for piece in x.split(self.size)]
+        whole = found[0] if len(found) == 1 else torch.cat(found)
+        return whole.float() if whole.is_floating_point() else whole
+
+    @functools.cached_property
+    def size(self) -> int:
+        """Rows at once."""
+        return max(1, min(ROWS, COMPUTING_BYTES // footprint(self._network, self._encoded[:1]).largest))
+
+    @functools.cached_property
+    def _network(self) -> nn.Module:
+        return self._prefix()
 
 
-class _Float(nn.Module):
-    """Activations as float32, tokens as they are."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x.float() if x.is_floating_point() else x
-
-
-def _all(prefix: _Prefix, encoded: Bank) -> Iterator[np.ndarray]:
-    for piece in encoded.pieces(prefix.size):
+def _all(below: _Below, encoded: Bank) -> Iterator[np.ndarray]:
+    for piece in encoded.pieces(below.size):
         with torch.no_grad():
-            yield prefix(piece).float().cpu().numpy()
+            yield below(piece).cpu().numpy()
 
 
-def _halves(prefix: _Prefix, encoded: Bank) -> Iterator[np.ndarray]:
+def _halves(below: _Below, encoded: Bank) -> Iterator[np.ndarray]:
     """float16; raises OverflowError where its range is too small."""
-    for piece in _all(prefix, encoded):
+    for piece in _all(below, encoded):
         half = torch.from_numpy(piece).half()
         if bool(half.isinf().any()):
             raise OverflowError("an activation is larger than float16 can hold")

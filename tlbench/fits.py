@@ -19,6 +19,7 @@ from tlbench.datasets import base
 from tlbench.engine import Network, Pack
 from tlbench.features import Bank, Place
 from tlbench.operations import Operations
+from tlbench.precision import laid_out
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
@@ -81,13 +82,14 @@ class Bench:
         self.block, self.strategy = block, strategy
         self.backbone = backbones.get(block.backbone)
         self.space = space.on(self.backbone.parameters, space.validated(strategy.space, owner=strategy.name))
-        promised = block.jobs[0].cell.weights_fingerprint
-        if promised and self.backbone.fingerprint != promised:
+        self._weights = self.backbone.fingerprint
+        if block.jobs[0].cell.weights_fingerprint not in ("", self._weights):
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._scratch = self.backbone.scratch()
         self._encoded: dict[str, Bank] = {}
         self._networks: dict[str, Network] = {}
         self._tests: dict[str, Tensor | Bank] = {}
+        self._prefixes: dict[str, nn.Module] = {}
         self._prefix_flops: dict[str, int] = {}
         self._latency: dict[str, float] = {}
 
@@ -116,11 +118,17 @@ class Bench:
             self._networks[tap] = Network(bank, tail, scratch, block.shape.num_classes, block.flips)
         return self._networks[tap]
 
+    def prefix(self, tap: str) -> nn.Module:
+        """The network below the tap, on the device."""
+        if tap not in self._prefixes:
+            self._prefixes[tap] = laid_out(self.backbone.prefix(tap), torch.device(self.block.device))
+        return self._prefixes[tap]
+
     def prefix_flops(self, tap: str) -> int:
         """Floating-point operations of bringing one raw input to the tap."""
         if tap not in self._prefix_flops:
             with torch.no_grad(), Operations() as counted:
-                self.backbone.prefix(tap).to(self.block.device)(self._inputs("test")[:1])
+                self.prefix(tap)(self._inputs("test")[:1])
             self._prefix_flops[tap] = counted.total
         return self._prefix_flops[tap]
 
@@ -137,11 +145,10 @@ class Bench:
         return self._latency
 
     def _timed_latency(self, pack: Pack, tap: str) -> dict[str, float]:
-        prefix = self.backbone.prefix(tap).to(self.block.device)
         raw = base.read_inputs(self.block.data, "test")[:64].copy()
         found = {}
         for m in (1, 64):
-            predict = partial(self._predicted, prefix, pack, raw[:m])
+            predict = partial(self._predicted, self.prefix(tap), pack, raw[:m])
             times = [timed(predict, self.block.device)[1] * 1e3 for _ in range(7)]
             found[f"predict_ms_{m}"] = float(np.median(times))
             found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
@@ -163,13 +170,14 @@ class Bench:
         return self._encoded[part]
 
     def _bank(self, tap: str, part: Part) -> Tensor | Bank:
-        return features.bank(self.backbone, tap, self._inputs(part), place=self._place(part))
+        return features.bank(tap, partial(self.prefix, tap), self._inputs(part), place=self._place(part))
 
     def _place(self, part: Part) -> Place:
         block, cell = self.block, self.block.jobs[0].cell
         rows = features.named(block.pool_rows) if part == "pool" else "all"
-        content = f"{cell.data_fingerprint}/{part}/{rows}"
-        return Place(block.cache / "features", content, {"dataset": cell.dataset, "part": part}, block.cache_bytes)
+        content = f"{cell.data_fingerprint}/{part}/{rows}/{self.backbone.name}/{self._weights}"
+        about = {"dataset": cell.dataset, "part": part, "backbone": cell.backbone}
+        return Place(block.cache / "features", content, about, block.cache_bytes)
 
 
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:

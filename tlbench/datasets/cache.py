@@ -179,7 +179,8 @@ def _array(folder: Path, name: str, files: dict[str, dict[str, Any]]) -> np.ndar
 
 
 def _noted(path: Path) -> dict[str, Any]:
-    return {"bytes": path.stat().st_size, "sample": _sample(path), "sha256": _checksum(path)}
+    size, whole = path.stat().st_size, _checksum(path)
+    return {"bytes": size, "sample": whole if size <= WHOLE_UP_TO else _sample(path), "sha256": whole}
 
 
 def _checksum(path: Path) -> str:

@@ -25,13 +25,11 @@ def shifted_and_turned(x: Tensor, keys: Tensor, *, flips: bool) -> Tensor:
     scale = 1 + STRETCH * draw[3]
     mirror = torch.where(draw[4] < 0, -1.0, 1.0) if flips else torch.ones_like(scale)
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [torch.stack([cos * mirror, -sin, across], dim=1), torch.stack([sin * mirror, cos, down], dim=1)]
-    grid = _centres(x) @ torch.stack(rows, dim=1).transpose(1, 2)
-    return F.grid_sample(x, grid.unflatten(1, x.shape[2:]), padding_mode="border", align_corners=False)
+    grid = torch.stack([_spread(x, cos * mirror, -sin, across), _spread(x, sin * mirror, cos, down)], dim=-1)
+    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
 
 
-def _centres(x: Tensor) -> Tensor:
-    """Homogeneous coordinates [h * w, 3] of the pixels' centres, from -1 to 1 (what `affine_grid` does, under vmap)."""
-    down, across = ((2 * torch.arange(size, device=x.device) + 1) / size - 1 for size in x.shape[2:])
-    ones = torch.ones(len(down), len(across), device=x.device)
-    return torch.stack([across.expand_as(ones), down[:, None].expand_as(ones), ones], dim=-1).flatten(0, 1)
+def _spread(x: Tensor, by_column: Tensor, by_row: Tensor, shift: Tensor) -> Tensor:
+    """One coordinate of where each pixel's centre is read, -1 to 1, an affine map of it for each image; [b, h, w]."""
+    rows, columns = ((2 * torch.arange(size, device=x.device) + 1) / size - 1 for size in x.shape[2:])
+    return (by_row[:, None] * rows + shift[:, None])[:, :, None] + (by_column[:, None] * columns)[:, None]

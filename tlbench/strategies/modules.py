@@ -58,9 +58,9 @@ class LowRank(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if isinstance(self.layer, nn.Linear):
-            return self.layer(x) + self.scale * F.linear(F.linear(x, self.down), self.up)
+            return self.layer(x) + F.linear(F.linear(x, self.down), self.scale * self.up)
         inner = F.conv2d(x, self.down, None, self.layer.stride, self.layer.padding, self.layer.dilation)
-        return self.layer(x) + self.scale * F.conv2d(inner, self.up)
+        return self.layer(x) + F.conv2d(inner, self.scale * self.up)
 
     @property
     def weight(self) -> Tensor:

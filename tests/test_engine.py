@@ -70,6 +70,21 @@ def test_lanes_take_the_steps_that_their_strategy_defines(name, width):
             assert (found["theta"] - state["theta"]).norm() <= 1e-5 * size(made), f"step {number + 1}"
 
 
+class Sgd(FullFinetune):
+    optimizer = "sgd"
+
+
+def test_lanes_that_sgd_moves_agree_at_width_one_and_width_k():
+    _, net, of = set_up("full_finetune")
+    alone, fused = (pack(Sgd(), net, of, width=width) for width in (1, 4))
+    for made in (alone, fused):
+        made.start()
+        made.advance(5)
+    for a, b in zip(alone.states, fused.states, strict=True):
+        assert b["theta"].shape == a["theta"].shape
+        assert (b["theta"] - a["theta"]).norm() <= 1e-5 * size(alone)
+
+
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_a_lane_does_not_depend_on_its_company(name):
     strategy, net, of = set_up(name)

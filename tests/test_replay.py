@@ -7,9 +7,14 @@ import logging
 import pytest
 import torch
 from recorded import recordings
+from toy import lanes, network, pack
 
-from tlbench import replay
+import tlbench.strategies  # noqa: F401 - registers
+from tlbench import backbones, kernels, replay, space
+from tlbench.registry import STRATEGIES
 
+CASES = [(name, "glyph_vit", 2) for name, strategy in STRATEGIES.items() if strategy.trains]
+CASES += [("from_scratch", "glyph_cnn", 2), ("full_finetune", "glyph_cnn", 1)]
 TIMES = replay.WARM_UPS + replay.LEAST + 5
 
 
@@ -92,3 +97,19 @@ def test_memory_that_runs_out_before_the_capture_is_raised(recorder):
 
     with pytest.raises(torch.OutOfMemoryError):
         replay.replayed(step, start(), TIMES)
+
+
+@pytest.mark.parametrize(("name", "backbone", "width"), CASES)
+def test_replayed_lanes_end_where_others_do(monkeypatch, recorder, caplog, name, backbone, width):
+    monkeypatch.setattr(kernels, "KERNELS", {})  # what numpy does is no tensor operation
+    strategy = STRATEGIES[name]()
+    net, y = network(strategy, backbones.get(backbone), space.defaults(strategy.space))
+    both = [pack(strategy, net, lanes(strategy, y, count=2, rows=20), width=width, steps=40) for _ in range(2)]
+    for made, least in zip(both, (replay.LEAST, 1000), strict=True):
+        monkeypatch.setattr(replay, "LEAST", least)
+        made.start()
+        made.advance(3)
+        made.advance(3 + TIMES)
+    assert not caplog.records, "the step was captured"
+    for replayed, plain in zip(*(made.states for made in both), strict=True):
+        assert torch.equal(replayed["theta"], plain["theta"])

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from tlbench import descent, rng
+from tlbench import descent, replay, rng
 from tlbench.engine_rows import by_rows, firsts, named, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
@@ -168,7 +168,7 @@ class Pack:
         objective, moved = fused(self._objective, shared=1), fused(self._moved, shared=1)
         shapes, multipliers = strategy.trained(self._task(data), self.static)
         parts = descent.Parts(partial(objective, *entry), partial(moved, *entry), shapes, multipliers)
-        if key.is_cuda or strategy.optimizer != "adamw":
+        if key.device.type != "cpu" or replay.captures(key.device) or strategy.optimizer != "adamw":
             return parts
         trials = [{**self.static, **{name: float(v[i]) for name, v in values.items()}} for i in range(len(key))]
         return parts._replace(trials=trials)
@@ -181,7 +181,7 @@ class Pack:
         return counted.total
 
     def _clock(self, step: int, key: Tensor) -> Clock:
-        return Clock(torch.tensor(step, device=key.device), self.steps, self.batch_size, self.pieces)
+        return Clock(torch.full((), step, device=key.device), self.steps, self.batch_size, self.pieces)
 
     def _entry(self, lane: int) -> Entry:
         """One lane's (rows and labels, dynamic values, key); the latest is kept: its rows may come from a disk."""
@@ -214,8 +214,8 @@ class Pack:
         strategy = cast(GradientStrategy, self.strategy)
         return strategy.objective(self._task(data), {**self.static, **values}, state, clock)
 
-    def _moved(self, data: dict, values: dict, key: Tensor, state: State, after: tuple[Tensor, Clock]) -> State:
-        strategy, (gradient, clock) = cast(GradientStrategy, self.strategy), after
+    def _moved(self, data: dict, values: dict, key: Tensor, along: tuple[State, Tensor], clock: Clock) -> State:
+        strategy, (state, gradient) = cast(GradientStrategy, self.strategy), along
         return strategy.moved(self._task(data), {**self.static, **values}, state, gradient, clock)
 
     def _predict(self, data: dict, values: dict, key: Tensor, state: State, x: Tensor) -> Tensor:

@@ -32,10 +32,10 @@ def replayed(step: Step, state: Any, times: int) -> Any:
     the shape or type of its state: then each step is launched by itself, and the reason logged. Memory that runs out
     before the capture is raised.
     """
-    graphs = GRAPHS.get(pytree.tree_leaves(state)[0].device.type)
-    if graphs is None or times < WARM_UPS + LEAST:
+    device = pytree.tree_leaves(state)[0].device
+    if not captures(device) or times < WARM_UPS + LEAST:
         return _looped(step, pytree.tree_map(torch.clone, state), times)
-    with graphs(pytree.tree_leaves(state)[0].device) as capture:
+    with GRAPHS[device.type](device) as capture:
         state = _looped(step, pytree.tree_map(torch.clone, state), WARM_UPS)
         state = pytree.tree_map(torch.clone, state)  # buffers of their own: leaves may be views of one another
         replay = _captured(capture, partial(_moved, step, state))
@@ -66,6 +66,11 @@ def cuda_graphs(device: torch.device) -> Iterator[Capture]:
 
 
 GRAPHS: dict[str, Callable[[torch.device], AbstractContextManager[Capture]]] = {"cuda": cuda_graphs}  # by device type
+
+
+def captures(device: torch.device) -> bool:
+    """Can steps be replayed there?"""
+    return device.type in GRAPHS
 
 
 def _looped(step: Step, state: Any, times: int) -> Any:

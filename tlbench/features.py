@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -19,10 +19,12 @@ from torch import Tensor, nn
 
 from tlbench import precision
 from tlbench.backbones.base import Backbone
-from tlbench.features_kept import Make, kept
 from tlbench.footprint import footprint
 from tlbench.precision import mixed
 from tlbench.types import sha256
+
+if TYPE_CHECKING:
+    from tlbench.features_kept import Make
 
 LAYOUT = 2  # of the files; raised when their form changes
 ROWS = 256  # inputs sent through the prefix at once, at most; a rule, so that a bank is the same wherever it is made
@@ -85,6 +87,8 @@ class Place(NamedTuple):
 
     def kept(self, tap: str, rounding: Sequence[str], make: Make, *, rows: int) -> np.ndarray | None:
         """What the network gives at the tap, where `rounding` names all else that it depends on; see features_kept."""
+        from tlbench.features_kept import kept  # here, since a process that is shut off from data may not import it
+
         path = self.folder / sha256([LAYOUT, self.content, tap, *rounding])
         return kept(path, make, rows=rows, about={**self.about, "tap": tap}, most=self.most)
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor | None:
     """x [K, ..., i] times weight [K, o, i], or [o, i] of all lanes, transposed, plus bias; [K, ..., o]."""
-    if not suits(x, weight) or (weight.ndim == 2 and bias is not None and bias.ndim == 2):
+    if not suits(x, weight):
         return None
     lanes = weight.shape[0] if weight.ndim == 3 else 1  # lanes that share a weight are rows more of one product
     rows = x.reshape(lanes, -1, x.shape[-1])
@@ -41,20 +41,22 @@ def suits(*tensors: Tensor) -> bool:
 
 
 class _Linear(torch.autograd.Function):
-    """x [K, n, i], weight [K, o, i], bias [K or 1, 1, o] -> [K, n, o]."""
+    """x [L, n, i], weight [L, o, i], bias [K or 1, 1, o] -> [L, n, o]; L is K, or 1 where lanes share the weight."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight, bias)
         out = product(x, weight.mT)
-        return out if bias is None else out.add_(bias)
+        if bias is not None:
+            out.view(len(bias), -1, out.shape[-1]).add_(bias)
+        return out
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x, weight, bias), wanted = ctx.saved_tensors, ctx.needs_input_grad
         of_x = product(gradient, weight) if wanted[0] else None
         of_weight = product(gradient.mT, x) if wanted[1] else None
-        of_bias = gradient.sum(1, keepdim=True).sum_to_size(bias.shape) if wanted[2] else None
+        of_bias = gradient.reshape(len(bias), -1, bias.shape[-1]).sum(1, keepdim=True) if wanted[2] else None
         return of_x, of_weight, of_bias
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tlbench import descent, replay, rng
+from tlbench.engine_memory import out_of_memory, rows_at_once
 from tlbench.engine_rows import by_rows, firsts, named, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
@@ -30,8 +31,6 @@ from tlbench.task import Clock, Task
 from tlbench.types import TlbenchError
 
 log = logging.getLogger("tlbench")
-PREDICT_ROWS = 1024  # rows times lanes predicted at once, at most
-PREDICT_BYTES = 256 * 2**20  # of the largest output of a layer, for all of them
 
 
 class OutOfMemory(Exception):
@@ -141,8 +140,8 @@ class Pack:
 
     def _rows_at_once(self, lanes: int) -> int:
         """How many rows of each lane to predict at once."""
-        fitting = min(PREDICT_ROWS, PREDICT_BYTES // self._row_bytes) // self.pieces
-        return max(1, fitting // lanes)
+        fitting = rows_at_once(self.network.bank.device, self._row_bytes)
+        return max(1, fitting // self.pieces // lanes)
 
     @functools.cached_property
     def _row_bytes(self) -> int:
@@ -294,7 +293,3 @@ def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any
             return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
 
     return call
-
-
-def out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)

@@ -120,6 +120,17 @@ def test_the_place_of_an_error_is_the_plugins_own_last_line(tmp_path: Path) -> N
     assert "decoder.py" in raised_at(caught.value, "another")
 
 
+def test_the_next_block_has_started_when_the_last_is_judged(tmp_path: Path) -> None:
+    begun: list[str] = []
+    blocks = [block(name, tmp_path, BAD) for name in ("majority", "ignores_weight")]
+    found = executors.outcomes(
+        blocks, workers=1, devices=["cpu"], timeout=None, started=lambda block: begun.append(block.strategy)
+    )
+    assert next(found)[0].cell.strategy == "majority"
+    assert begun == ["majority", "ignores_weight"]
+    assert [outcomes[0].cell.strategy for outcomes in found] == ["ignores_weight"]
+
+
 def test_a_block_goes_to_the_device_that_has_fewest(tmp_path: Path) -> None:
     on = [replace(block("majority", tmp_path, BAD), device=device) for device in ("cuda:0", "cuda:0", "cuda:1")]
     assert executors._freest(["cuda:0", "cuda:1", "cuda:2"], on) == "cuda:2"

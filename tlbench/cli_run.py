@@ -16,7 +16,8 @@ from tlbench.cli_estimate import seconds_of
 from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
 from tlbench.executors import Means
-from tlbench.provenance import cores, devices
+from tlbench.executors_cores import cores
+from tlbench.provenance import devices
 from tlbench.registry import BACKBONES, DATASETS, STRATEGIES
 from tlbench.store import Store
 from tlbench.suite import Suite, parse_only, typed

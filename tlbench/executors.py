@@ -15,13 +15,17 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pebble import ProcessExpired, ProcessPool
 
+from tlbench.executors_cores import Seats, seats, sit
 from tlbench.fits import Block
 from tlbench.types import Status
 
 if TYPE_CHECKING:
     from tlbench.block import Outcome
 
-THREADS = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+# One thread a worker: of torch and OpenMP, MKL, numpy's OpenBLAS, Apple's Accelerate, and Rust's tokenizers.
+THREADS = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS", "RAYON_NUM_THREADS"), "1"
+)
 # Huge pages where glibc allocates much at once: a step of from_scratch on 22 million parameters took 331 ms, not 404.
 MEMORY = ("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
 
@@ -47,7 +51,8 @@ def outcomes(
     `timeout` is seconds a cell. A block that overruns, or whose worker dies, is run again cell by cell, each once.
     """
     waiting = deque(blocks)
-    with _pool(workers) as pool:
+    found: list[list[Outcome]] = []
+    with _pool(workers, devices) as pool:
         running: dict[Future, Block] = {}
         try:
             while waiting or running:
@@ -56,14 +61,16 @@ def outcomes(
                     limit = None if timeout is None else timeout * len(block.jobs)
                     running[pool.schedule(_work, args=[block], timeout=limit)] = block
                     started(block)
-                finished, _ = wait(running, return_when=FIRST_COMPLETED)
-                for future in finished:
+                yield from found  # only now, so that no worker waits while what it found is judged
+                found = []
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
                     block = running.pop(future)
-                    found = _found(future, block)
-                    if found is None:
+                    outcome = _found(future, block)
+                    if outcome is None:
                         waiting.extend(replace(block, jobs=(job,), alone=True) for job in block.jobs)
                     else:
-                        yield found
+                        found.append(outcome)
+            yield from found
         except BaseException:
             pool.stop()
             raise
@@ -92,11 +99,12 @@ def _found(future: Future, block: Block) -> list[Outcome] | None:
     return [Outcome(job.cell, status, reason) for job in block.jobs]
 
 
-def _pool(workers: int) -> ProcessPool:
+def _pool(workers: int, devices: Sequence[str]) -> ProcessPool:
     os.environ.update(THREADS)
     os.environ.setdefault(*MEMORY)
     spawn = multiprocessing.get_context("spawn")
-    return ProcessPool(max_workers=workers, context=spawn, initializer=_settle, initargs=[os.getpid()])
+    places = seats(workers, spawn) if list(devices) == ["cpu"] else None
+    return ProcessPool(max_workers=workers, context=spawn, initializer=_settle, initargs=[os.getpid(), places])
 
 
 def _work(block: Block) -> list[Outcome]:
@@ -105,9 +113,11 @@ def _work(block: Block) -> list[Outcome]:
     return work(block)
 
 
-def _settle(parent: int) -> None:
-    """Leaves Ctrl-C to the parent, and ends with it."""
+def _settle(parent: int, places: Seats | None) -> None:
+    """Takes a core, leaves Ctrl-C to the parent, and ends with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if places is not None:
+        sit(places)
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -61,11 +60,6 @@ def devices(asked: str) -> list[str]:
     if asked not in ("cpu", *present):
         raise TlbenchError(f"device {asked!r} is not there; this machine has: {', '.join(['cpu', *present])}")
     return [asked]
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _device_name(device: str) -> str:

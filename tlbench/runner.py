@@ -17,6 +17,7 @@ from tlbench.block import Outcome
 from tlbench.datasets import base
 from tlbench.datasets.splits import Budget, Fold, folds, nested_budgets, seed
 from tlbench.executors import Means
+from tlbench.executors_cores import cores
 from tlbench.fits import Block, Job
 from tlbench.registry import BACKBONES, STRATEGIES
 from tlbench.scorer import Scorer, seal
@@ -117,7 +118,7 @@ def run(
     """
     folder = results / suite.name
     devices = provenance.devices(means.device)
-    workers = means.workers or (len(devices) if devices != ["cpu"] else provenance.cores())
+    workers = means.workers or (len(devices) if devices != ["cpu"] else cores())
     with Store.open(folder) as store:
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)

@@ -1,0 +1,92 @@
+"""How do stacked lanes convolve on a CPU? A lane at a time: small ones as products of windows, others by torch's call.
+
+vmap makes one grouped convolution of them, which is slower and leaves the lanes of an image side by side, where what
+comes next has to copy them apart. Here results lie lane by lane, channels last. Which form a convolution takes depends
+on its shape alone; tests/perf/kernels.py measures them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tlbench.kernels import windows
+from tlbench.kernels.products import linear, suits
+from tlbench.kernels.windows import Moves, Pair
+
+
+def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any) -> Tensor | None:
+    """x [K, m, c, h, w] with weight [K, o, c, kh, kw], or [o, c, kh, kw] of all lanes; [K, m, o, h', w'].
+
+    The rest as torch's conv2d takes it. None for what torch does as well: another type or device, padding by name,
+    images that are no batch.
+    """
+    moves = _moves(*rest, **named)
+    if moves is None or not suits(x, weight) or x.ndim != 5:
+        return None
+    if weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1:
+        return _pixels(x, weight, bias, moves)
+    if weight.ndim == 4:
+        return _shared(x, weight, bias, moves)
+    own = bias if bias is None else bias.expand(len(x), -1)
+    return (windows.Windows if windows.suit(x, weight, moves) else _Lanes).apply(x, weight, own, moves)
+
+
+def _moves(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Moves | None:
+    return None if isinstance(padding, str) else Moves(_pair(stride), _pair(padding), _pair(dilation), groups)
+
+
+def _pair(value: int | Sequence[int]) -> Pair:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+def _pixels(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor | None:
+    """A kernel of one pixel is a linear layer."""
+    down, across = moves.stride
+    rows = x[..., ::down, ::across].movedim(2, -1)
+    out = linear(rows, weight.flatten(-3), bias)
+    return out if out is None else out.movedim(-1, 2)
+
+
+def _shared(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
+    """Lanes with one weight are images more of one call; their biases may be their own."""
+    common = bias if bias is None or bias.ndim == 1 else None
+    out = F.conv2d(_channels_last(x.flatten(0, 1)), weight, common, *moves).unflatten(0, x.shape[:2])
+    return out if bias is None or common is not None else out + bias[:, None, :, None, None]
+
+
+class _Lanes(torch.autograd.Function):
+    """torch's own convolution, a lane at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
+        images = [_channels_last(own) for own in x.unbind()]
+        biases = [None] * len(x) if bias is None else bias.unbind()
+        ctx.save_for_backward(weight, *images)
+        ctx.moves = moves
+        lanes = zip(images, weight.unbind(), biases, strict=True)
+        return _stacked([F.conv2d(own, w, b, *moves) for own, w, b in lanes])
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight, *images), wanted = ctx.saved_tensors, ctx.needs_input_grad
+        stride, padding, dilation, groups = ctx.moves
+        how = None, stride, padding, dilation, False, (0, 0), groups, (wanted[0], wanted[1], False)
+        lanes = zip(gradient.unbind(), images, weight.unbind(), strict=True)
+        back = [torch.ops.aten.convolution_backward(own, x, w, *how) for own, x, w in lanes]
+        of_x = _stacked([each[0] for each in back]) if wanted[0] else None
+        of_weight = torch.stack([each[1] for each in back]) if wanted[1] else None
+        return of_x, of_weight, gradient.sum((1, 3, 4)) if wanted[2] else None, None
+
+
+def _channels_last(images: Tensor) -> Tensor:
+    return images.contiguous(memory_format=torch.channels_last)
+
+
+def _stacked(lanes: list[Tensor]) -> Tensor:
+    """[K, m, o, h, w] from K tensors with channels last, and still so."""
+    return torch.stack([lane.movedim(1, 3) for lane in lanes]).movedim(4, 2)

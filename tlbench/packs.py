@@ -17,6 +17,7 @@ from tlbench.fits import Bench, Fit, timed
 from tlbench.width import width
 
 STATE_BYTES = 512 * 2**20  # of all lanes that go on from rung to rung
+STATE_SHARE = 8  # part of a GPU's memory that they may take instead (a guess, not measured)
 T = TypeVar("T")
 Kind = tuple[tuple[tuple[str, object], ...], int, int]  # static values, training rows, rows held out
 Group = tuple[Pack, list[Fit]]
@@ -49,19 +50,19 @@ class Bill:
 class Fits:
     """Lanes of several cells, in packs of equal static values, equal numbers of rows and equal clocks.
 
-    Between two rungs states are kept while STATE_BYTES hold them. Packs that meet at a rung become one, so that the
+    Between two rungs states are kept while there is room for them. Packs that meet at a rung become one, so that the
     places of lanes that were dropped are taken by lanes of other trials, folds and cells, and chunks stay full. A lane
     whose state found no room begins anew when it goes on: it comes to the same state, at the price of its first steps.
     """
 
     def __init__(self, bench: Bench, bill: Bill) -> None:
-        self.bench, self.bill = bench, bill
+        self.bench, self.bill, self._room = bench, bill, _room(bench.block.device)
         self._held: dict[tuple[Kind, int], Group] = {}  # by kind and clock
         self._sizes: dict[Kind, int] = {}
 
     def room_for(self, fits: Iterable[Fit], beside: Iterable[Fit]) -> bool:
         """Do the states of all these lanes fit at once?"""
-        return sum(map(self._state_bytes, (*fits, *beside))) <= STATE_BYTES
+        return sum(map(self._state_bytes, (*fits, *beside))) <= self._room
 
     def trained(self, fits: Iterable[Fit], until: int, *, last: bool) -> Iterator[Group]:
         """Packs that make up `fits`, each when its clock shows `until`; where that was their `last` use, states go.
@@ -72,7 +73,7 @@ class Fits:
             kept = {id(fit) for (of, _), (_, own) in self._held.items() if of == kind for fit in own}
             begun = [self._held.pop(place) for place in list(self._held) if place[0] == kind and place[1] < until]
             fresh = [fit for fit in group if id(fit) not in kept]
-            most = max(1, STATE_BYTES // self._state_bytes(group[0]))
+            most = max(1, self._room // self._state_bytes(group[0]))
             for pack, own in (*begun, *map(self._started, _parts(fresh, most))):
                 self._advance(pack, own, until)
                 yield pack, own
@@ -163,6 +164,11 @@ class Fits:
         for fit in group:
             self.bill.flops[fit.job.cell.key, fit.trial.number] += flops
             self.bill.steps[fit.job.cell.key, fit.trial.number] += steps if self.bench.strategy.trains else 0
+
+
+def _room(device: str) -> int:
+    """Bytes for states between two rungs."""
+    return torch.cuda.mem_get_info(device)[1] // STATE_SHARE if device.startswith("cuda") else STATE_BYTES
 
 
 def _parts(fits: list[Fit], most: int) -> list[list[Fit]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
+from contextlib import AbstractContextManager, nullcontext
+from typing import ClassVar
 
 import pytest
 import torch
-from recorded import recordings
+from recorded import Recorder, recordings
 from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
@@ -113,3 +116,51 @@ def test_replayed_lanes_end_where_others_do(monkeypatch, recorder, caplog, name,
     assert not caplog.records, "the step was captured"
     for replayed, plain in zip(*(made.states for made in both), strict=True):
         assert torch.equal(replayed["theta"], plain["theta"])
+
+
+class Stream:
+    """A stream of a GPU that is not there; what is asked of streams is written down in order."""
+
+    told: ClassVar[list[str]] = []
+
+    def __init__(self, device: object) -> None:
+        self.name = "main" if device is None else "aside"
+
+    def wait_stream(self, other: Stream) -> None:
+        self.told.append(f"{self.name} waits for {other.name}")
+
+    def synchronize(self) -> None:
+        self.told.append(f"the host waits for {self.name}")
+
+
+class Graph:
+    def capture_of(self, stream: Stream) -> AbstractContextManager:
+        Stream.told.append(f"captured on {stream.name}")
+        self.recorder = Recorder()
+        return self.recorder
+
+    def replay(self) -> None:
+        Stream.told.append("replayed")
+        self.recorder.replay()
+
+
+@pytest.fixture
+def cuda(monkeypatch):
+    """torch.cuda as `cuda_graphs` uses it, with a recorder for a graph."""
+    monkeypatch.setattr(torch.cuda, "Stream", Stream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream(None))
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "graph", lambda graph, *, stream: graph.capture_of(stream))
+    monkeypatch.setitem(replay.GRAPHS, "cpu", replay.cuda_graphs)
+    monkeypatch.setattr(Stream, "told", [])
+
+
+def test_a_graph_is_captured_and_replayed_on_a_stream_of_its_own(cuda):
+    assert "stream" in inspect.signature(torch.cuda.graphs.graph.__init__).parameters
+    found = replay.replayed(pure, start(), TIMES)
+    left = TIMES - replay.WARM_UPS
+    assert Stream.told[:2] == ["aside waits for main", "captured on aside"]
+    assert Stream.told[2:] == ["replayed"] * left + ["the host waits for aside"]
+    assert found["clock"] == TIMES + 1, "this recorder does what it records"

@@ -105,7 +105,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         m, tokens, width = x.shape
-        q, k, v = self.qkv(x).reshape(m, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        parts = self.qkv(x).reshape(m, tokens, 3 * self.heads, width // self.heads).split(self.heads, dim=2)
+        q, k, v = (part.transpose(1, 2) for part in parts)
         mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
         return self.proj(mixed.transpose(1, 2).reshape(m, tokens, width))
 

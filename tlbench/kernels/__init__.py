@@ -16,14 +16,16 @@ from torch._functorch.pyfunctorch import VmapInterpreter, retrieve_current_funct
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from tlbench.kernels import embeddings, products
+from tlbench.kernels import convolutions, embeddings, norms, products
 
-Kernel = Callable[
-    ..., Tensor | None
-]  # stacked arguments [K, ...] -> what torch returns [K, ...]; None: torch may do it
+# Stacked arguments -> what torch returns [K, ...]; None where torch may do it.
+Kernel = Callable[..., Tensor | None]
 
 KERNELS: dict[Any, Kernel] = {
+    F.conv2d: convolutions.conv2d,
     F.embedding: embeddings.embedding,
+    F.group_norm: norms.group_norm,
+    F.layer_norm: norms.layer_norm,
     F.linear: products.linear,
     torch.matmul: products.matmul,
     Tensor.matmul: products.matmul,

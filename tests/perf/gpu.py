@@ -1,7 +1,7 @@
 """How fast are small grids and a large network on one GPU? Not run on a GPU yet; it needs no optuna and no datasets.
 
     python tests/perf/gpu.py                        # about ten minutes on an H100 (a guess)
-    python tests/perf/gpu.py --device cpu --tiny    # the same code at sizes that say nothing, to see that it runs
+    OPENBLAS_NUM_THREADS=1 python tests/perf/gpu.py --device cpu --tiny    # sizes that say nothing: does it run?
 
 Prints, and writes to results/perf/gpu.md and gpu.json: small networks against `plain` (one model, one optimiser, one
 loop a fit, the whole network every time, data on the GPU) with and without replayed steps; and the rate of full

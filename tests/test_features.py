@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tlbench import backbones, caches, features, precision, rng
 from tlbench.datasets import cache
+from tlbench.engine_rows import read
 from tlbench.features import Bank, Place
 from tlbench.features_kept import entries, kept, removed
 from tlbench.types import TlbenchError
@@ -85,6 +86,19 @@ def test_images_that_reading_makes_smaller_are_read_once(network, tmp_path):
     assert isinstance(bank, Tensor)
     torch.testing.assert_close(bank, direct(network, "input", large))
     assert len(entries(tmp_path / "kept")) == 1
+
+
+def test_a_row_that_several_lanes_see_is_brought_to_the_tap_once(network):
+    brought = []
+
+    def reading(x: Tensor) -> Tensor:
+        brought.append(len(x))
+        return prefix(x)
+
+    prefix, rows = network.prefix("input"), torch.tensor([[3, 1, 4], [1, 5, 9], [3, 1, 4]])
+    found = read(Bank(IMAGES, CHOSEN, reading, "cpu"), rows)
+    assert brought == [5]
+    assert torch.equal(found, read(direct(network, "input"), rows)) and found.shape[:2] == rows.shape
 
 
 def test_a_bank_that_does_not_fit_into_memory_whole_stays_where_it_is(network, tmp_path, monkeypatch):

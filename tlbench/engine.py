@@ -18,7 +18,7 @@ from torch.utils import _pytree as pytree
 
 from tlbench import descent, replay, rng
 from tlbench.engine_memory import out_of_memory, rows_at_once
-from tlbench.engine_rows import by_rows, firsts, named, rectangle, stacked, unstacked
+from tlbench.engine_rows import by_rows, firsts, named, read, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
 from tlbench.kernels import Kernels
@@ -76,7 +76,7 @@ class Pack:
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
         self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
-        self._latest: tuple[Lane, Entry] | None = None
+        self._latest: tuple[Lane, dict[str, Tensor]] | None = None
         strategy.prepare(self.task(0), self.static)
 
     def start(self) -> None:
@@ -182,16 +182,19 @@ class Pack:
     def _clock(self, step: int, key: Tensor) -> Clock:
         return Clock(torch.full((), step, device=key.device), self.steps, self.batch_size, self.pieces)
 
-    def _entry(self, lane: int) -> Entry:
-        """One lane's (rows and labels, dynamic values, key); the latest is kept: its rows may come from a disk."""
-        if self._latest is None or self._latest[0] is not self.lanes[lane]:
-            self._latest = self.lanes[lane], self._read(self.lanes[lane])
-        return self._latest[1]
+    def _data(self, lanes: Sequence[int]) -> dict[str, Tensor]:
+        """Rows and labels of lanes, stacked; those of one alone are kept: they may come from a disk."""
+        of, bank = [self.lanes[i] for i in lanes], self.network.bank
+        if len(of) == 1 and self._latest is not None and self._latest[0] is of[0]:
+            return self._latest[1]
+        rows, y = (stacked(each).to(bank.device) for each in zip(*((lane.rows, lane.y) for lane in of), strict=True))
+        data = {"x": read(bank, rows), "y": y, "weight": torch.ones(y.shape, device=bank.device)}
+        self._latest = (of[0], data) if len(of) == 1 else None
+        return data
 
-    def _read(self, lane: Lane) -> Entry:
-        (_, rows, y, _), device = lane, self.network.bank.device
-        data = {"x": self.network.bank[rows.to(device)], "y": y.to(device), "weight": torch.ones(len(y), device=device)}
-        return data, *self._own(lane)
+    def _entry(self, lane: int) -> Entry:
+        """One lane's (rows and labels, dynamic values, key)."""
+        return {name: each[0] for name, each in self._data([lane]).items()}, *self._own(self.lanes[lane])
 
     def _own(self, lane: Lane) -> tuple[dict[str, Tensor], Tensor]:
         """What a lane does not share: dynamic values and a key."""
@@ -265,7 +268,7 @@ class Pack:
         return lane if self.strategy.trains else named(own.rows, own.y, *([held_out[lane]] if held_out else []))
 
     def _stacked(self, chunk: Sequence[int], rows: Sequence[int], held_out: Sequence[Tensor] | None) -> tuple:
-        data = stacked([self._entry(i)[0] for i in rows])
+        data = self._data(rows)
         judged = {"held_out": stacked([held_out[i] for i in rows]).to(self.network.bank.device)} if held_out else {}
         return {**data, **judged}, *stacked([self._own(self.lanes[i]) for i in chunk])
 

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from tlbench.features import Bank
+
 
 def rectangle(lanes: Sequence[int], rows: Mapping[int, Hashable], most: int) -> list[int]:
     """At most `most` of the lanes, the first among them: groups of one size, one after the other, each of equal rows.
@@ -31,6 +33,14 @@ def firsts(lanes: Sequence[int], rows: Mapping[int, Hashable]) -> list[int]:
 def named(*tensors: Tensor) -> Hashable:
     """Equal for equal integers."""
     return tuple(tensor.cpu().numpy().tobytes() for tensor in tensors)
+
+
+def read(bank: Tensor | Bank, rows: Tensor) -> Tensor:
+    """Activations [K, n, ...] of rows [K, n]; one that several lanes see is brought to the tap once."""
+    if isinstance(bank, Tensor):
+        return bank[rows]
+    once, places = rows.unique(return_inverse=True)
+    return bank[once][places]
 
 
 def by_rows(fused: Callable[..., Callable], function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:

@@ -19,7 +19,7 @@ from tlbench.block import _folds, tuned_and_refitted
 from tlbench.contract_toy import CLASSES, ROWS, images
 from tlbench.datasets import cache
 from tlbench.fits import Bench, Block, Job
-from tlbench.halving import compared
+from tlbench.halving import _margin, compared
 from tlbench.packs import Bill, Fits
 from tlbench.registry import STRATEGIES
 from tlbench.space import Choice, Float
@@ -131,7 +131,7 @@ def test_those_cut_are_the_worst_of_their_cell_at_that_rung(halved: Ran) -> None
         went_on = [trial.curve[2] for trial in trials if trial.steps > 2]
         assert min(went_on) >= max(trial.curve[2] for trial in trials if trial.steps == 2)
         last = [trial for trial in trials if trial.steps == 6]
-        assert min(last, key=lambda trial: trial.rank).state == "complete"
+        assert min(last, key=lambda trial: trial.promise).state == "complete"
 
 
 def test_several_left_at_the_last_rung_are_compared_at_the_end(block: Block) -> None:
@@ -193,6 +193,14 @@ def test_lanes_whose_states_found_no_room_begin_anew_and_come_to_the_same(
     alike(found, halved)
     for seed in range(CELLS):
         assert halved.steps(seed) < found.steps(seed) <= 2 * (9 * 2 + 3 * 6)
+
+
+def test_a_margin_tells_how_clearly_classes_are_told_apart_on_any_scale() -> None:
+    y, logits = np.array([0, 1, 2]), np.eye(3, dtype=np.float32)
+    assert _margin(logits, y) == pytest.approx(1) == _margin(100 * logits, y)
+    assert _margin(logits, (y + 1) % 3) == pytest.approx(-1)
+    assert _margin(np.zeros((3, 3)), y) == 0
+    assert 0 < _margin(np.array([[2.0, 0], [1, 0], [0.5, 0]]), np.array([0, 0, 1])) < 1
 
 
 def test_what_does_not_train_is_never_cut(block: Block) -> None:

@@ -69,6 +69,12 @@ def test_one_trial_in_eta_survives_and_a_failed_one_never_before_a_sound_one():
     assert [t.number for t in survivors(trials, 5)] == [2]
 
 
+def test_at_a_rung_ties_go_to_the_margin_and_not_to_the_likelihood_of_the_timid():
+    timid, bold = Trial(0, {}, value=0.5, nll=1.0, margin=0.1), Trial(1, {}, value=0.5, nll=3.0, margin=0.4)
+    assert survivors([timid, bold], 2) == [bold]
+    assert sorted([timid, bold], key=lambda trial: trial.rank) == [timid, bold]
+
+
 @pytest.mark.parametrize(("shares", "steps"), [((), [100]), ((0.25, 0.5), [25, 50, 100]), ((0.001, 0.999), [1, 100])])
 def test_rungs_are_whole_steps(shares, steps):
     assert rungs(Effort(trials=4, steps=999, batch_size=8, rungs=shares), 100) == steps

@@ -105,8 +105,18 @@ def _judge(trial: Trial, parts: Sequence[tuple[Fit, np.ndarray]], job: Job, cloc
     """A trial's value on pooled out-of-fold predictions."""
     logits = np.concatenate([each for _, each in parts])
     y = np.concatenate([job.y[fit.held_out] for fit, _ in parts])
-    trial.steps, trial.value, trial.nll = clock, -math.inf, math.inf
+    trial.steps, trial.value, trial.nll, trial.margin = clock, -math.inf, math.inf, -math.inf
     if np.isfinite(logits).all():
         found = all_metrics(logits, y)
-        trial.value, trial.nll = found[job.cell.metric], found["nll"]
+        trial.value, trial.nll, trial.margin = found[job.cell.metric], found["nll"], _margin(logits, y)
         trial.curve[clock] = trial.value
+
+
+def _margin(logits: np.ndarray, y: np.ndarray) -> float:
+    """In -1 ... 1, and the same for logits [v, C] of any scale."""
+    own = np.take_along_axis(logits.astype(np.float64), y[:, None], axis=1)[:, 0]
+    others = logits.astype(np.float64)
+    np.put_along_axis(others, y[:, None], -math.inf, axis=1)
+    leads = own - others.max(axis=1)
+    size = math.sqrt(np.mean(leads**2))
+    return float(leads.mean() / size) if size > 0 else 0.0

@@ -27,6 +27,7 @@ class Trial:
     params: dict[str, Any]
     value: float = -math.inf  # primary metric over pooled out-of-fold predictions; -inf when they are not finite
     nll: float = math.inf
+    margin: float = -math.inf  # mean lead of the true class over the next, in units of its own root mean square
     cost: int = 0  # floating-point operations of its fold fits
     steps: int = 0
     state: str = "asked"  # complete (to the end, or left alone) | pruned | failed; "asked" where there are no folds
@@ -36,6 +37,14 @@ class Trial:
     def rank(self) -> tuple[float, float, int, int]:
         """Sorts the best first: value, then likelihood, then cost, then number (PROTOCOL 3)."""
         return -self.value, self.nll, self.cost, self.number
+
+    @property
+    def promise(self) -> tuple[float, float, int]:
+        """Sorts those first that go on from a rung: value, then margin, then number.
+
+        Early in training the better likelihood belongs to the smaller learning rate, the better margin does not.
+        """
+        return -self.value, -self.margin, self.number
 
     def row(self) -> dict[str, Any]:
         """Plain values for the store; None where there is no finite value."""
@@ -103,7 +112,7 @@ class Search:
 
 def survivors(trials: Sequence[Trial], eta: int) -> list[Trial]:
     """The best one in `eta` of them, rounded up, decided on all values at once (Jamieson and Talwalkar 2016)."""
-    return sorted(trials, key=lambda trial: trial.rank)[: math.ceil(len(trials) / eta)]
+    return sorted(trials, key=lambda trial: trial.promise)[: math.ceil(len(trials) / eta)]
 
 
 def rungs(effort: Effort, steps: int) -> list[int]:

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from tlbench.replay import overwrite
+
 
 @contextmanager
 def recordings(device: torch.device) -> Iterator[Callable]:
@@ -21,10 +23,10 @@ def recordings(device: torch.device) -> Iterator[Callable]:
     yield recorded
 
 
-def recorded(work: Callable[[], None]) -> Callable[[], None]:
-    """What does the tensor operations of `work` again; the work itself is undone, since a capture does nothing."""
+def recorded(step: Callable[[Any], Any], state: Any) -> Callable[[], None]:
+    """What does the step's tensor operations again; the step itself is undone, since a capture does nothing."""
     with Recorder() as recorder:
-        work()
+        overwrite(step, state)
     for tensor, before in recorder.before.values():
         tensor.copy_(before)
     return recorder.replay

@@ -7,12 +7,14 @@ from typing import NamedTuple
 from torch import nn
 
 from tlbench.engine import Pack
+from tlbench.engine_rows import named
 from tlbench.footprint import footprint
 from tlbench.strategies.base import Strategy
 from tlbench.width_gpu import CudaMemory, fitting
 
 ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps beside it, and their gradients
 PARAMETER_COPIES = 8  # values, gradients, two moments, and what the optimiser makes on its way
+SOLVED = 1024  # lanes of a strategy that takes no steps, at most
 GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker (a guess, not measured)
 
 
@@ -37,9 +39,12 @@ def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
     if network.bank.device.type == "cuda":
         return fitting(pack, CudaMemory(network.bank.device), most=GPU_FACTOR * plan.most)
     rows = len(pack.lanes[0].rows)
-    examples = min(rows, pack.batch_size) if strategy.trains else rows
-    trained = 4 * strategy.parameters(pack.task(0), pack.static)[0] if strategy.trains else 0
     example = network.bank[:1]
+    if not strategy.trains:  # lanes share what they share
+        groups = len({named(lane.rows, lane.y) for lane in pack.lanes})
+        seen = rows * (example.nbytes + footprint(network.tail, example).total) * groups // len(pack.lanes)
+        return max(1, min(SOLVED, plan.step_bytes // max(1, seen)))
+    examples, trained = min(rows, pack.batch_size), 4 * strategy.parameters(pack.task(0), pack.static)[0]
     activations = examples * (example.nbytes + ACTIVATION_COPIES * footprint(network.tail, example).total)
     lane_bytes = activations + PARAMETER_COPIES * trained
     factor = 1 if on_cpu else GPU_FACTOR

@@ -18,7 +18,8 @@ from torch.utils.flop_counter import register_flop_formula
 from tlbench.strategies.conjugate import Problem, optimum
 
 TILE = 1 << 16  # numbers in the logits of the lanes that are solved together: few enough for a processor's cache
-USUAL_ITERATIONS = 16  # counted for each lane, so that what it costs depends on shapes alone; 1 to 30 were seen
+NARROW = 32  # rows of a matrix with which products are fast
+USUAL_ITERATIONS = 40  # counted for each lane, so that what it costs depends on shapes alone
 
 LIBRARY = torch.library.Library("tlbench", "FRAGMENT")
 Solver = Callable[..., Tensor]
@@ -83,18 +84,14 @@ def _logistic_path(x: Tensor, y: Tensor, weight: Tensor, strength: Tensor, num_c
     """Heads [G, T, C, d + 1] of rows x [G, n, d], y and weight [G, n], strength [G, T]; the bias stands last."""
     rows = decomposed(x, weight)
     narrow = rows.coordinates.float()
-    whole = Problem(
-        torch.cat([narrow, torch.ones_like(narrow[..., :1])], dim=2),
-        F.one_hot(y, num_classes).mT.float()[:, None],
-        weight.float()[:, None, None],
-        strength.float().sort(dim=1).values[..., None, None],  # neighbours take equally long
-    )
-    found = torch.empty(*strength.shape, num_classes, whole.x.shape[2], device=x.device)
-    lanes = max(1, TILE // (num_classes * x.shape[1]))
-    for group, lane in _tiles(strength.shape, lanes):
-        part = Problem(whole.x[group], whole.target[group], whole.weight[group], whole.strength[group, lane])
-        found[group, lane] = optimum(part)
-    places = strength.argsort(dim=1).argsort(dim=1)[..., None, None]
+    narrow = torch.cat([narrow, torch.ones_like(narrow[..., :1])], dim=2)
+    target, weights = F.one_hot(y, num_classes).mT.float()[:, :, None], weight.float()[:, None, None]
+    ordered = strength.float().sort(dim=1)  # neighbours take equally long
+    found = narrow.new_empty(*strength.shape, num_classes, narrow.shape[2])
+    for group, lane in _tiles(strength.shape, num_classes * x.shape[1], num_classes):
+        part = Problem(narrow[group], target[group], weights[group], ordered.values[group, None, lane, None])
+        found[group, lane] = optimum(part).transpose(1, 2)
+    places = ordered.indices.argsort(dim=1)[..., None, None]
     return _in_features(rows, found.gather(1, places.expand_as(found)))
 
 
@@ -116,10 +113,13 @@ def _in_features(rows: Rows, w: Tensor) -> Tensor:
     return torch.cat([weight, bias], dim=3).float()
 
 
-def _tiles(shape: torch.Size, most: int) -> list[tuple[slice, slice]]:
-    """Rectangles of groups and lanes that cover [G, T], each of at most `most` lanes, or of one."""
-    groups, lanes = shape
-    width = min(lanes, most)
+def _tiles(shape: torch.Size, size: int, classes: int) -> list[tuple[slice, slice]]:
+    """Rectangles of groups and lanes that cover [G, T], for TILE numbers where a lane takes `size`.
+
+    Narrow ones, of lanes that take equally long, but not too narrow for fast products.
+    """
+    (groups, lanes), most = shape, max(1, TILE // size)
+    width = min(lanes, max(most // groups, -(-NARROW // classes)), most)
     height = max(1, most // width)
     return [
         (slice(group, group + height), slice(lane, lane + width))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import abc
 import functools
 import math
-from typing import ClassVar, Literal
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad
+from torch.func import grad
 from torch.nn import functional as F
 
 from tlbench import rng
@@ -133,16 +134,39 @@ class _Program:
         self.sizes = [p.numel() for _, p in named]
         self.norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
         self.buffers = dict(network.named_buffers()) if self.norms else {}
+        self._places = [_places(network, tensor) for tensor in (*(p for _, p in named), *self.buffers.values())]
 
     def __call__(
         self, theta: Tensor | tuple[Tensor, ...], buffers: dict[str, Tensor], x: Tensor, *, training: bool
     ) -> Tensor:
         """`theta`: one vector [P], or the tensors that it holds."""
         pieces = theta if isinstance(theta, tuple) else torch.split(theta, self.sizes)
-        values = {name: piece.view(shape) for name, piece, shape in zip(self.names, pieces, self.shapes, strict=True)}
+        given = [piece.view(shape) for piece, shape in zip(pieces, self.shapes, strict=True)]
         for norm in self.norms:
             norm.train(training)
-        return functional_call(self.network, {**values, **buffers}, (x,))
+        before = self._put([*given, *(buffers[name] for name in self.buffers)])
+        try:
+            return self.network(x)
+        finally:
+            self._put(before)
+
+    def _put(self, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Sets these where the trained ones and the buffers stand; returns what stood there.
+
+        What `torch.func.functional_call` does, without looking for every name again at each step.
+        """
+        before = []
+        for places, tensor in zip(self._places, tensors, strict=True):
+            before.append(places[0][0][places[0][1]])
+            for table, name in places:
+                table[name] = tensor
+        return before
+
+
+def _places(network: nn.Module, tensor: Tensor) -> list[tuple[dict[str, Any], str]]:
+    """Where a module holds this parameter or buffer: more than one where layers share it."""
+    tables = [table for m in network.modules() for table in (m._parameters, m._buffers)]
+    return [(table, name) for table in tables for name, held in table.items() if held is tensor]
 
 
 def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:

@@ -232,6 +232,18 @@ def test_a_changed_row_is_refused_by_name_and_can_be_dropped(folder: Path, colum
         assert len(store.records()) == 1
 
 
+@pytest.mark.parametrize("column, asked", [("measurement", "costs"), ("status", "statuses")])
+def test_what_cannot_be_read_is_refused_by_name(folder: Path, column: str, asked: str) -> None:
+    with Store.open(folder) as store:
+        store.save(records(2))
+        assert len(list(getattr(store, asked)())) == 2
+    with sqlite3.connect(folder / "results.db") as raw:
+        raw.execute(f"UPDATE cells SET {column} = 'x' WHERE key = ?", [cell(seed=1).key])
+    raw.close()
+    with Store.open(folder) as store, pytest.raises(TlbenchError, match="lora/glyph_vit/digits/5/1.*tlbench retry"):
+        list(getattr(store, asked)())
+
+
 def test_another_protocol_is_refused_with_the_way_out(folder: Path) -> None:
     Store.open(folder).close()
     with sqlite3.connect(folder / "results.db") as raw:

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tlbench import report, runner, space
-from tlbench.cli_estimate import seconds_of
 from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
 from tlbench.executors import Means
@@ -52,7 +51,7 @@ def plan_text(suite: Suite, results: Path, only: Sequence[str], means: Means) ->
     chosen, found = parse_only(only, suite), devices(means.device)
     with _reading(results / suite.name) as store:
         plan = runner.planned(suite, store, runner.prepared(suite, chosen), chosen)
-        seconds, grounds = seconds_of(plan.blocks, store.frame())
+        seconds, grounds = sum(map(plan.pace.seconds, plan.blocks)), plan.pace.grounds(plan.blocks)
     count = means.workers or (cores() if found == ["cpu"] else len(found))
     by_strategy = Counter(cell.strategy for cell in plan.missing)
     return "\n".join(

@@ -20,6 +20,7 @@ from tlbench.executors import Means
 from tlbench.executors_cores import cores
 from tlbench.fits import Block, Job
 from tlbench.registry import BACKBONES, STRATEGIES
+from tlbench.runner_estimate import Pace
 from tlbench.scorer import Scorer, seal
 from tlbench.store import Store
 from tlbench.suite import Filter, Suite
@@ -83,7 +84,8 @@ class Plan(NamedTuple):
 
     cells: list[Cell]
     missing: list[Cell]
-    blocks: list[Block]
+    blocks: list[Block]  # the longest first, so that no worker ends long before another
+    pace: Pace
 
     @property
     def fits(self) -> int:
@@ -175,7 +177,9 @@ def planned(suite: Suite, store: Store, data: dict[str, Prepared], only: Filter 
     groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for cell in sorted(missing):
         groups[cell.dataset, cell.backbone, cell.strategy].append(cell)
-    return Plan(cells, missing, [_block(suite, data[name[0]], group) for name, group in groups.items()])
+    pace = Pace(store.costs() if missing else ())
+    blocks = [_block(suite, data[name[0]], group) for name, group in groups.items()]
+    return Plan(cells, missing, sorted(blocks, key=pace.seconds, reverse=True), pace)
 
 
 def judged(

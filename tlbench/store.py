@@ -90,10 +90,27 @@ class Store:
         return list(self._select(sa.true()))
 
     def statuses(self) -> dict[str, Status]:
-        """The status of every record, by key; what else is in it is not looked at."""
+        """The status of every record, by key: checksums are not compared. Raises TlbenchError where there is none."""
+        known = {str(status): status for status in Status}
         with self._explained(), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(ROWS.c.key, ROWS.c.status))
-            return {key: Status(status) for key, status in rows}
+            rows = connection.execute(sa.select(ROWS.c.key, ROWS.c.name, ROWS.c.status)).all()
+        if broken := [f"{name} ({key[:12]})" for key, name, status in rows if status not in known]:
+            raise self._broken(broken)
+        return {key: known[status] for key, _, status in rows}
+
+    def costs(self) -> Iterator[tuple[str, str, int, dict[str, float]]]:
+        """(strategy, backbone, budget, cost) of every done cell, for estimates: checksums are not compared.
+
+        Raises TlbenchError where a record cannot be read.
+        """
+        done = ROWS.select().where(ROWS.c.status == str(Status.DONE)).execution_options(yield_per=CHUNK)
+        with self._explained(), self._engine.connect() as connection:
+            for row in connection.execute(done):
+                try:
+                    cost = json.loads(row.measurement)["cost"]
+                except (ValueError, KeyError) as error:
+                    raise self._broken([f"{row.name} ({row.key[:12]})"]) from error
+                yield row.strategy, row.backbone, row.budget, cost
 
     def missing(self, cells: Iterable[Cell]) -> list[Cell]:
         """Those of `cells` that have no record, in their order."""
@@ -164,11 +181,14 @@ class Store:
                 else:
                     yield record_of(row)
         if broken:
-            names = ", ".join(broken[:5]) + (f" and {len(broken) - 5} more" if len(broken) > 5 else "")
-            raise TlbenchError(
-                f"{self.folder}: {len(broken)} damaged records (wrong checksum): {names}; nothing of them is used; "
-                f"drop them and run them again: tlbench retry {self.folder.name}"
-            )
+            raise self._broken(broken)
+
+    def _broken(self, records: Sequence[str]) -> TlbenchError:
+        names = ", ".join(records[:5]) + (f" and {len(records) - 5} more" if len(records) > 5 else "")
+        return TlbenchError(
+            f"{self.folder}: {len(records)} damaged records (wrong checksum): {names}; nothing of them is used; "
+            f"drop them and run them again: tlbench retry {self.folder.name}"
+        )
 
     def _check(self, create: bool) -> None:
         with self._explained():

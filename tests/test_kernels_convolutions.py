@@ -22,6 +22,7 @@ SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
     "pixels of a last row are not read": (16, 8, 9, 2, {"stride": 2}),
     "not square in any way": (16, 8, 9, 3, {"stride": (2, 3), "padding": (1, 0)}),
     "overlapping": (16, 8, 6, 3, {"padding": 1}),
+    "overlapping, few pixels": (16, 24, 2, 3, {"padding": 1}),
     "of one pixel": (16, 8, 6, 1, {}),
     "of one pixel, strided": (16, 8, 7, 1, {"stride": 2}),
     "of one pixel, padded": (16, 8, 5, 1, {"padding": 1}),
@@ -113,6 +114,7 @@ def test_windows_that_overlap_much_or_fill_the_memory_are_not_copied() -> None:
     small, weight = torch.empty(2, 16, 16, 16, 16), torch.empty(2, 32, 16, 3, 3)
     assert windows.suit(small, weight, moves)
     assert not windows.suit(small, weight, moves._replace(stride=(1, 1)))
+    assert windows.suit(torch.empty(2, 4, 16, 2, 2), weight, moves._replace(stride=(1, 1)))
     assert not windows.suit(torch.empty(2, 16, 16, 64, 64, device="meta"), weight, moves)
 
 

@@ -30,13 +30,14 @@ class Moves(NamedTuple):
 def suit(x: Tensor, weight: Tensor, moves: Moves) -> bool:
     """Is this the fastest form of a convolution of x [K, m, c, h, w] with weight [K, o, c, kh, kw]?
 
-    It is where windows hardly overlap: 3 x 3 pixels two apart copy each pixel 2.25 times, one apart 9 times.
+    It is where windows hardly overlap (3 x 3 pixels two apart copy each pixel 2.25 times, one apart 9 times), or are so
+    few that weights are most of what is read.
     """
     if moves.groups > 1 or moves.dilation != (1, 1) or x.shape[2] < CHANNELS:
         return False
-    apart = all(k <= 2 * s for k, s in zip(weight.shape[3:], moves.stride, strict=True))
     grid = Grid.of(x, weight, moves)
-    return apart and 4 * grid.rows * grid.length <= BYTES
+    apart = all(k <= 2 * s for k, s in zip(grid.kernel, grid.stride, strict=True))
+    return 4 * grid.rows * grid.length <= BYTES and (apart or grid.rows <= weight.shape[1])
 
 
 class Grid(NamedTuple):
@@ -78,7 +79,7 @@ class Windows(torch.autograd.Function):
         out = x.new_empty(len(x), grid.rows, weight.shape[1])
         lanes = zip(_seen(x, grid, ones=bias is not None), flat.numpy(), out.numpy(), strict=True)
         for rows, weights, into in lanes:
-            np.matmul(rows, weights, out=into)
+            np.matmul(rows, weights.T, out=into)
         ctx.save_for_backward(x, flat)
         ctx.grid, ctx.biased = grid, bias is not None
         return out.view(len(x), grid.images, *grid.out, -1).movedim(4, 2)
@@ -92,15 +93,20 @@ class Windows(torch.autograd.Function):
             return of_x, None, None, None
         of_flat = torch.empty_like(flat)
         for rows, own, into in zip(_seen(x, grid, ones=ctx.biased), given, of_flat.numpy(), strict=True):
-            np.matmul(rows.T, own, out=into)
-        of_weight = of_flat[:, : grid.length].unflatten(1, (*grid.kernel, grid.channels)).permute(0, 4, 3, 1, 2)
-        return of_x, of_weight, of_flat[:, -1] if ctx.biased else None, None
+            np.matmul(own.T, rows, out=into)
+        of_weight = of_flat[:, :, : grid.length].unflatten(2, (*grid.kernel, grid.channels)).movedim(4, 2)
+        return of_x, of_weight, of_flat[:, :, -1] if ctx.biased else None, None
 
 
 def _flat(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """[K, kh * kw * c, o] from [K, o, c, kh, kw], and a row more for a bias."""
-    flat = weight.permute(0, 3, 4, 2, 1).flatten(1, 3)
-    return flat if bias is None else torch.cat([flat, bias[:, None]], dim=1)
+    """[K, o, kh * kw * c] from [K, o, c, kh, kw], and a column more for a bias."""
+    last = weight.detach().movedim(2, 4)
+    flat = weight.new_empty(*last.shape[:2], last[0, 0].numel() + (bias is not None))
+    # numpy copies such a transposed array in half of torch's time
+    flat.numpy()[:, :, : last[0, 0].numel()].reshape(last.shape)[...] = last.numpy()
+    if bias is not None:
+        flat[:, :, -1] = bias
+    return flat
 
 
 def _seen(x: Tensor, grid: Grid, *, ones: bool) -> Iterator[np.ndarray]:
@@ -123,7 +129,7 @@ def _of_images(given: np.ndarray, flat: Tensor, grid: Grid) -> Tensor:
     places, inner = list(_places(total, rows, grid)), total[:, *grid.inner]
     out = torch.empty(len(given), *inner.shape)
     for own, weights, into in zip(given, flat.numpy(), out.unbind(), strict=True):
-        np.matmul(own, weights[: grid.length].T, out=rows.numpy())
+        np.matmul(own, weights[:, : grid.length], out=rows.numpy())
         total.zero_()
         for place, gift in places:
             place.add_(gift)

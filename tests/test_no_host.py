@@ -5,7 +5,6 @@ What asks a tensor for its value fails there, as it would stall a GPU and break 
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -14,10 +13,11 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
-from toy import lanes, network, pack
 
 import tlbench.strategies  # noqa: F401 - registers
-from tlbench import backbones, rng, space
+from tlbench import backbones, contract_text, rng
+from tlbench.backbones.base import Backbone
+from tlbench.contract_toy import Toy
 from tlbench.engine import Pack
 from tlbench.features import Bank
 from tlbench.registry import STRATEGIES
@@ -51,20 +51,20 @@ def tensors(tree: Any) -> list[Tensor]:
     return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
 
 
-def started(name: str, backbone: str, *, width: int, pieces: int) -> Pack:
+def started(name: str, backbone: Backbone, *, width: int, pieces: int = 1) -> Pack:
     """Lanes that began on the CPU and go on where nothing has a value."""
-    strategy = STRATEGIES[name]()
-    net, y = network(strategy, backbones.get(backbone), space.defaults(strategy.space))
-    net = net._replace(tail=copy.deepcopy(net.tail), scratch=copy.deepcopy(net.scratch))
-    made = pack(strategy, net, lanes(strategy, y, count=2, rows=20), width=width, steps=100)
+    toy = Toy(STRATEGIES[name], backbone)
+    made = toy.pack(toy.lanes(2), width=width, steps=100)
     made.pieces = pieces
     made.start()
     made.advance(1)
-    programs = [program.network for _, program in strategy._programs.values()]
+    net = made.network
+    programs = [program.network for _, program in made.strategy._programs.values()]
     for module in (net.tail, net.scratch, *programs):
         module.to(META)
     made.network = net._replace(bank=net.bank.to(META))
     made.states = pytree.tree_map(lambda leaf: leaf.to(META), made.states)
+    made._latest = None
     return made
 
 
@@ -80,10 +80,17 @@ CASES += [("full_finetune", "glyph_vit", 1, 1), ("lora", "glyph_cnn", 2, 1), ("f
 
 @pytest.mark.parametrize(("name", "backbone", "width", "pieces"), CASES)
 def test_steps_ask_nothing_of_the_host(name, backbone, width, pieces):
-    made = started(name, backbone, width=width, pieces=pieces)
+    made = started(name, backbones.get(backbone), width=width, pieces=pieces)
     short, long = contacts(made, steps=1), contacts(made, steps=3)
     assert long == short, f"{long - short} contacts more in 3 steps than in 1"
     assert short > 0, "what a rung begins with is read from the host"
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("name", ["full_finetune", "lora"])
+def test_steps_on_texts_ask_nothing_either(name, width):
+    made = started(name, contract_text.network(), width=width)
+    assert contacts(made, steps=1) == contacts(made, steps=3)
 
 
 @pytest.mark.parametrize(

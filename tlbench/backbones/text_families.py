@@ -212,9 +212,9 @@ def _bias(mask: Tensor) -> Tensor:
 def by_length(x: Tensor) -> list[Tensor]:
     """Rows of ids [m, t] or of activations at a block's tap that have equal length, to the next multiple of STEP.
 
-    None of them, which is all rows together, where the batch is small or lanes are fused.
+    None of them, which is all rows together, where the batch is small or shapes are fixed.
     """
-    if len(x) <= SMALL or _fused(x):
+    if len(x) <= SMALL or _fixed(x):
         return []
     mask = x >= 0 if x.ndim == 2 else x[..., -1] > 0.5
     steps = (mask.sum(1) + STEP - 1) // STEP
@@ -222,16 +222,19 @@ def by_length(x: Tensor) -> list[Tensor]:
 
 
 def _longest(mask: Tensor) -> int:
-    """Tokens of the longest text, to the next multiple of STEP; all of them where lanes are fused."""
+    """Tokens of the longest text, to the next multiple of STEP; all of them where shapes are fixed."""
     total = mask.shape[1]
-    if mask.numel() == 0 or _fused(mask):
+    if mask.numel() == 0 or _fixed(mask):
         return total
     longest = int(mask.sum(1).max())
     return min(total, max(STEP, -(-longest // STEP) * STEP))
 
 
-def _fused(x: Tensor) -> bool:
-    """Does each of several lanes have an x of its own? Then shapes cannot depend on what is in it."""
+def _fixed(x: Tensor) -> bool:
+    """May shapes not depend on what is in x? So it is where each of several lanes has an x of its own.
+
+    And in training on a GPU, which would wait for the host at each step.
+    """
     while is_gradtrackingtensor(x):
         x = get_unwrapped(x)
-    return is_batchedtensor(x)
+    return is_batchedtensor(x) or (torch.is_grad_enabled() and not x.is_cpu)

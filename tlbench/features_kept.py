@@ -76,8 +76,11 @@ def kept(path: Path, make: Make, *, rows: int, about: Mapping[str, str], most: i
 
 def entries(folder: Path) -> list[Entry]:
     """What is kept in a folder, and what processes that died left there; what was not asked for longest comes first."""
-    found = (_entry(path) for path in folder.iterdir()) if folder.is_dir() else ()
-    return sorted((entry for entry in found if entry is not None), key=lambda entry: (entry.used, entry.path))
+    if not folder.is_dir():
+        return []
+    with os.scandir(folder) as found:
+        known = [entry for entry in map(_entry, found) if entry is not None]
+    return sorted(known, key=lambda entry: (entry.used, entry.path.name))
 
 
 def removed(entry: Entry) -> bool:
@@ -129,12 +132,18 @@ def _make_room(folder: Path, most: int) -> None:
             total -= entry.bytes
 
 
-def _entry(path: Path) -> Entry | None:
+def _entry(found: os.DirEntry) -> Entry | None:
     """None where it went away meanwhile."""
-    manifest = path / cache.MANIFEST
     try:
-        size = sum(each.stat().st_size for each in (path.rglob("*") if path.is_dir() else (path,)))
-        used = manifest if manifest.is_file() else path
-        return Entry(path, size, used.stat().st_mtime)
+        if not found.is_dir():
+            return Entry(Path(found.path), found.stat().st_size, found.stat().st_mtime)
+        manifest = f"{found.path}/{cache.MANIFEST}"
+        used = os.stat(manifest if os.path.exists(manifest) else found.path).st_mtime
+        return Entry(Path(found.path), _bytes(found.path), used)
     except FileNotFoundError:
         return None
+
+
+def _bytes(folder: str) -> int:
+    with os.scandir(folder) as held:
+        return sum(_bytes(each.path) if each.is_dir() else each.stat().st_size for each in held)

@@ -10,13 +10,16 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tlbench.datasets import pieces
 from tlbench.datasets.pieces import OnDisk
 from tlbench.types import TlbenchError, sha256
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 MANIFEST = "manifest.json"
 # Larger files are not read whole at each load: their size and some pieces are compared; `verify` reads all.
@@ -34,41 +37,35 @@ def building(folder: Path) -> Iterator[Path]:
 
     Raises TlbenchError when the disk refuses.
     """
-    from filelock import FileLock
-
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(_lock(folder)):
-            for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that died: this one holds the lock
-                shutil.rmtree(left, ignore_errors=True)
-            place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-            try:
-                yield place
-            finally:
-                shutil.rmtree(place, ignore_errors=True)
-    except OSError as error:
-        problem = (
-            f"the cache {folder} cannot be written ({error}); free some space (tlbench cache --clear activations) or "
-            "name another folder (TLBENCH_CACHE)"
-        )
-        raise TlbenchError(problem) from error
+    with _writing(folder), _lock(folder):
+        for left in folder.parent.glob(f".{folder.name}-*"):  # by a process that died: this one holds the lock
+            shutil.rmtree(left, ignore_errors=True)
+        place = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        try:
+            yield place
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
 
 
 @contextmanager
 def claimed(folder: Path) -> Iterator[bool]:
-    """Keeps others from making `folder` meanwhile; False where one is making it."""
-    from filelock import FileLock, Timeout
+    """Keeps others from making `folder` meanwhile; False where one is making it.
 
-    lock = FileLock(_lock(folder))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
-    finally:
-        lock.release()
+    Raises TlbenchError when the disk refuses.
+    """
+    from filelock import Timeout
+
+    with _writing(folder):
+        lock = _lock(folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
 
 
 def write(folder: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any], *, place: Path) -> None:
@@ -127,10 +124,25 @@ def content(array: np.ndarray | OnDisk) -> str:
     return digest.hexdigest()
 
 
-def _lock(folder: Path) -> Path:
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        problem = (
+            f"the cache {folder} cannot be written ({error}); free some space (tlbench cache --clear activations) or "
+            "name another folder (TLBENCH_CACHE)"
+        )
+        raise TlbenchError(problem) from error
+
+
+def _lock(folder: Path) -> BaseFileLock:
+    from filelock import FileLock
+
     locks = folder.parent.parent / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    return locks / f"{folder.name}.lock"
+    locks.mkdir(exist_ok=True)
+    return FileLock(locks / f"{folder.name}.lock")
 
 
 def _fill(draft: Path, arrays: Mapping[str, np.ndarray | OnDisk], facts: dict[str, Any]) -> None:

@@ -159,9 +159,8 @@ def plain_network(backbone: tiny.Tiny) -> nn.Module:
 
 
 def batch_of(strategy: FullFinetune, task: Task, key: torch.Tensor, clock: Clock) -> tuple[torch.Tensor, torch.Tensor]:
-    rows, weight = minibatch(task.weight, key, clock)
-    assert bool((weight == 1).all())
-    keys = rng.fold_in(rng.fold_in(key, clock.step), rows)
+    rows, share, keys = minibatch(task.weight, key, clock)
+    torch.testing.assert_close(share, torch.full_like(share, 1 / len(share)))
     return strategy.augment(task, {}, task.x[rows], keys), task.y[rows]
 
 

@@ -64,7 +64,7 @@ def test_lanes_take_the_steps_that_their_strategy_defines(name, width):
         defined = []
         for i, state in enumerate(made.states):
             entry = made._entry(i)
-            defined.append(made._step(*entry, pytree.tree_map(torch.clone, state), made._clock(number, entry[2])))
+            defined.append(made._step(*entry, pytree.tree_map(torch.clone, state), made._clock(torch.tensor(number))))
         made.advance(number + 1)
         for found, state in zip(made.states, defined, strict=True):
             assert (found["theta"] - state["theta"]).norm() <= 1e-5 * size(made), f"step {number + 1}"
@@ -131,7 +131,7 @@ def test_rows_of_weight_zero_change_nothing(name, rows):
     for view in (data, padding):
         state = made._init(view, values, key)
         for step in range(4):
-            state = made._step(view, values, key, state, made._clock(step, key))
+            state = made._step(view, values, key, state, made._clock(torch.tensor(step)))
         states.append(made._predict(view, values, key, state, net.bank[:6]))
     torch.testing.assert_close(states[0], states[1], rtol=1e-4, atol=1e-4)
 

@@ -63,8 +63,8 @@ def test_every_row_comes_once_an_epoch():
     weight = torch.ones(10)
     seen = []
     for step in range(10):
-        rows, share = minibatch(weight, rng.key(3), Clock(torch.tensor(step), 10, 4))
-        assert torch.equal(share, torch.ones(4))
+        rows, share, _ = minibatch(weight, rng.key(3), Clock(torch.tensor(step), 10, 4))
+        assert torch.equal(share, torch.full((4,), 0.25))
         seen += rows.tolist()
     for epoch in range(4):
         assert sorted(seen[10 * epoch : 10 * epoch + 10]) == list(range(10))

@@ -14,16 +14,17 @@ from tlbench.kernels.optimizers import AdamW, Rates
 from tlbench.replay import replayed
 from tlbench.space import Hyperparameters
 from tlbench.strategies.base import State, Strategy
-from tlbench.strategies.gradient import GradientStrategy, schedule
+from tlbench.strategies.gradient import GradientStrategy, Minibatch, schedule
 from tlbench.task import Clock
 
-Objective = Callable[[State, Clock], tuple[Tensor, dict[str, Tensor]]]
+DRAWN_AT_ONCE = 2**20  # rows of all lanes and steps that are shuffled together
 
 
 class Parts(NamedTuple):
     """`GradientStrategy.step` in pieces, over stacked lanes."""
 
-    objective: Objective  # -> losses [K], buffers
+    batches: Callable[[State, Clock], Minibatch]  # of a clock that shows many steps [T], each [K, T, b]
+    objective: Callable[[State, Minibatch], tuple[Tensor, dict[str, Tensor]]]  # -> losses [K], buffers
     moved: Callable[[tuple[State, Tensor], Clock], State]  # along a gradient [K, P]
     shapes: Sequence[torch.Size]  # of the tensors that theta [K, P] holds one after the other
     multipliers: Sequence[float] = ()  # of their learning rates
@@ -35,52 +36,56 @@ def descends(strategy: Strategy) -> bool:
     return isinstance(strategy, GradientStrategy) and type(strategy).step is GradientStrategy.step
 
 
-def descended(parts: Parts, state: State, clocks: Sequence[Clock]) -> State:
-    """The stacked state after these steps; what was given is left as it was."""
+def descended(parts: Parts, state: State, clock: Clock, *, rows: int) -> State:
+    """The stacked state after the steps [T] that the clock shows, on so many rows; what was given stays as it was."""
     if not parts.trials:
-        return _replayed(parts, state, clocks)
+        return _replayed(parts, state, clock)
     if state["theta"].shape[0] == 1:  # the stack of one lane is a view of it; others are copies
         state = pytree.tree_map(torch.clone, state)
-    sizes = [shape.numel() for shape in parts.shapes]
-    fused = AdamW(state, sizes, parts.multipliers)
-    for clock in clocks:
-        gradients, buffers = _gradients(parts, state, clock)
-        state = {**state, "buffers": buffers}
-        fused.move(gradients, rates(parts.trials, clock), step=int(clock.step) + 1)
+    fused = AdamW(state, [shape.numel() for shape in parts.shapes], parts.multipliers)
+    for steps in clock.step.split(max(1, DRAWN_AT_ONCE // (rows * len(parts.trials)))):
+        now = clock._replace(step=steps)
+        batches, shares = parts.batches(state, now), schedule(now).tolist()
+        for i, (number, share) in enumerate(zip(steps.tolist(), shares, strict=True)):
+            gradients, buffers = _gradients(parts, state, _nth(batches, i).parts(clock.pieces))
+            state = {**state, "buffers": buffers}
+            fused.move(gradients, [_rates(trial, share) for trial in parts.trials], step=number + 1)
     return state
 
 
-def rates(trials: Sequence[Hyperparameters], clock: Clock) -> list[Rates]:
-    """How each lane moves at this clock."""
-    share = float(schedule(clock))
-    return [Rates(float(hp["lr"]) * share, float(hp.get("weight_decay", 0.0))) for hp in trials]
+def _rates(trial: Hyperparameters, share: float) -> Rates:
+    return Rates(float(trial["lr"]) * share, float(trial.get("weight_decay", 0.0)))
 
 
-def _replayed(parts: Parts, state: State, clocks: Sequence[Clock]) -> State:
+def _nth(batches: Minibatch, i: int) -> Minibatch:
+    return Minibatch(*(each[:, i] for each in batches))
+
+
+def _replayed(parts: Parts, state: State, clock: Clock) -> State:
     """The same by tensor operations alone, the clock too, so that a GPU may replay them."""
 
     def step(tree: dict) -> dict:
-        clock = clocks[0]._replace(step=tree["step"])
-        gradients, buffers = _gradients(parts, tree["state"], clock)
+        batch = _nth(parts.batches(tree["state"], clock._replace(step=tree["step"][None])), 0)
+        gradients, buffers = _gradients(parts, tree["state"], batch.parts(clock.pieces))
         gradient = torch.cat([each.flatten(1) for each in gradients], 1)
-        state = parts.moved(({**tree["state"], "buffers": buffers}, gradient), clock)
-        return {"state": state, "step": tree["step"] + 1}
+        moved = parts.moved(({**tree["state"], "buffers": buffers}, gradient), clock._replace(step=tree["step"]))
+        return {"state": moved, "step": tree["step"] + 1}
 
-    return replayed(step, {"state": state, "step": clocks[0].step}, len(clocks))["state"]
+    return replayed(step, {"state": state, "step": clock.step[0]}, len(clock.step))["state"]
 
 
-def _gradients(parts: Parts, state: State, clock: Clock) -> tuple[list[Tensor], dict[str, Tensor]]:
+def _gradients(parts: Parts, state: State, batches: Sequence[Minibatch]) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Of each lane's loss, one for each tensor that theta holds [K, ...], and the buffers after it.
 
     Each tensor is a leaf of its own: the gradient of one vector would be put together from theirs in one more pass.
     """
     lanes, found = state["theta"].shape[0], []
     sizes = [shape.numel() for shape in parts.shapes]
-    for piece in range(clock.pieces):
+    for batch in batches:
         pieces = state["theta"].detach().split(sizes, dim=1)
         leaves = tuple(p.view(lanes, *s).requires_grad_() for p, s in zip(pieces, parts.shapes, strict=True))
         with torch.enable_grad():
-            losses, buffers = parts.objective({**state, "theta": leaves}, clock._replace(piece=piece))
+            losses, buffers = parts.objective({**state, "theta": leaves}, batch)
             found.append(torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True))
         state = {**state, "buffers": pytree.tree_map(torch.detach, buffers)}
     return [functools.reduce(torch.add, each) for each in zip(*found, strict=True)], state["buffers"]

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from tlbench import descent, replay, rng
+from tlbench.engine_lanes import fused, over
 from tlbench.engine_memory import out_of_memory, rows_at_once
 from tlbench.engine_rows import by_rows, firsts, named, read, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
-from tlbench.kernels import Kernels
 from tlbench.operations import Operations
 from tlbench.precision import mixed
 from tlbench.space import Hyperparameters, dynamic, static
 from tlbench.strategies.base import State, Strategy
-from tlbench.strategies.gradient import GradientStrategy
+from tlbench.strategies.gradient import GradientStrategy, Minibatch, minibatch
 from tlbench.task import Clock, Task
 from tlbench.types import TlbenchError
 
@@ -96,6 +96,7 @@ class Pack:
             for i in behind:
                 self.done[i] = until
 
+    @torch.no_grad()
     def predict(self, x: Tensor | Bank, of: Sequence[int] | None = None) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane named in `of` (all by default) for activations x [m, ...]."""
         call = by_rows(fused, self._predict, shared=1)
@@ -108,6 +109,7 @@ class Pack:
         chosen = range(len(self.lanes)) if of is None else of
         return [self._checked(each, len(x)) for each in self._run(logits, chosen, self.states)]
 
+    @torch.no_grad()
     def predict_rows(self, rows: Sequence[Tensor]) -> list[Tensor]:
         """Logits [m, C], on the CPU, of each lane for bank rows of its own, equally many [m] for every lane."""
         call, bank = by_rows(fused, self._predict_own), self.network.bank
@@ -152,11 +154,12 @@ class Pack:
             entry = data, values, key
             if self.step_flops == 0:
                 self.step_flops = self._counted(*entry, state)
-            clocks = [self._clock(i, key) for i in range(start, until)]
+            steps = torch.arange(start, until, device=key.device)
             if descent.descends(self.strategy):
-                return descent.descended(self._parts(entry), state, clocks)
-            for clock in clocks:
-                state = fused(self._step, shared=1)(*entry, state, clock)
+                rows = data["weight"].shape[-1]
+                return descent.descended(self._parts(entry), state, self._clock(steps), rows=rows)
+            for step in steps:
+                state = fused(self._step, shared=1)(*entry, state, self._clock(step))
             return state
 
         return run
@@ -164,9 +167,11 @@ class Pack:
     def _parts(self, entry: Entry) -> descent.Parts:
         """The strategy's step in pieces, for the lanes of a stacked entry."""
         strategy, (data, values, key) = cast(GradientStrategy, self.strategy), entry
-        objective, moved = fused(self._objective, shared=1), fused(self._moved, shared=1)
+        batches, objective, moved = fused(self._batches, shared=1), fused(self._objective), fused(self._moved, shared=1)
         shapes, multipliers = strategy.trained(self._task(data), self.static)
-        parts = descent.Parts(partial(objective, *entry), partial(moved, *entry), shapes, multipliers)
+        parts = descent.Parts(
+            partial(batches, *entry), partial(objective, *entry), partial(moved, *entry), shapes, multipliers
+        )
         if key.device.type != "cpu" or replay.captures(key.device) or strategy.optimizer != "adamw":
             return parts
         trials = [{**self.static, **{name: float(v[i]) for name, v in values.items()}} for i in range(len(key))]
@@ -176,11 +181,11 @@ class Pack:
         """Floating-point operations of a step of the first lane, done alone for it: fused ones are counted wrong."""
         data, values, key, state = pytree.tree_map(lambda leaf: leaf[0], stack)
         with Operations() as counted:
-            self._step(data, values, key, state, self._clock(0, key))
+            self._step(data, values, key, state, self._clock(torch.zeros_like(key)))
         return counted.total
 
-    def _clock(self, step: int, key: Tensor) -> Clock:
-        return Clock(torch.full((), step, device=key.device), self.steps, self.batch_size, self.pieces)
+    def _clock(self, step: Tensor) -> Clock:
+        return Clock(step, self.steps, self.batch_size, self.pieces)
 
     def _data(self, lanes: Sequence[int]) -> dict[str, Tensor]:
         """Rows and labels of lanes, stacked; those of one alone are kept: they may come from a disk."""
@@ -212,9 +217,12 @@ class Pack:
     def _step(self, data: dict, values: dict, key: Tensor, state: State, clock: Clock) -> State:
         return self.strategy.step(self._task(data), {**self.static, **values}, state, clock)
 
-    def _objective(self, data: dict, values: dict, key: Tensor, state: State, clock: Clock) -> tuple[Tensor, dict]:
+    def _batches(self, data: dict, values: dict, key: Tensor, state: State, clock: Clock) -> Minibatch:
+        return over(lambda step: minibatch(data["weight"], state["key"], clock._replace(step=step)), clock.step)
+
+    def _objective(self, data: dict, values: dict, key: Tensor, state: State, batch: Minibatch) -> tuple[Tensor, dict]:
         strategy = cast(GradientStrategy, self.strategy)
-        return strategy.objective(self._task(data), {**self.static, **values}, state, clock)
+        return strategy.objective(self._task(data), {**self.static, **values}, state, batch)
 
     def _moved(self, data: dict, values: dict, key: Tensor, along: tuple[State, Tensor], clock: Clock) -> State:
         strategy, (state, gradient) = cast(GradientStrategy, self.strategy), along
@@ -279,20 +287,3 @@ class Pack:
         self.width, self.pieces = (lanes // 2, self.pieces) if lanes > 1 else (1, 2 * self.pieces)
         what = f"{self.width} lanes at once, minibatches in {self.pieces} pieces"
         log.warning("%s: memory ran out; going on with %s", self.strategy.name, what)
-
-
-def fused(function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:
-    """A one-lane function over stacked trees [K, ...]; the last `shared` arguments are the same for all lanes.
-
-    One lane alone is an ordinary call: the naive implementation, which defines the right answer.
-    """
-
-    def call(*trees: Any) -> Any:
-        own = trees[: len(trees) - shared]
-        common = trees[len(trees) - shared :]
-        if len(pytree.tree_leaves(own)[0]) == 1:
-            return pytree.tree_map(lambda t: t[None], function(*pytree.tree_map(lambda t: t[0], own), *common))
-        with Kernels():
-            return torch.func.vmap(function, in_dims=(0,) * len(own) + (None,) * shared)(*trees)
-
-    return call

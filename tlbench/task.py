@@ -26,4 +26,3 @@ class Clock(NamedTuple):
     steps: int  # optimiser steps of the whole fit
     batch_size: int  # examples a step, at most
     pieces: int = 1  # a minibatch is taken in so many, one after the other, where memory is short
-    piece: int = 0  # the one that is taken now

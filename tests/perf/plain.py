@@ -14,15 +14,17 @@ import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
+from torch.func import vmap
 from torch.nn import functional as F
 
 from tlbench import backbones, registry, rng, space
 from tlbench.backbones.base import Backbone
 from tlbench.backbones.linear import Linear
-from tlbench.block import _folds, _refit
+from tlbench.block import _folds, _refit, _search
 from tlbench.datasets import base
-from tlbench.fits import Block, Fit, Job
+from tlbench.fits import Bench, Block, Fit, Job
 from tlbench.strategies.base import Strategy
+from tlbench.strategies.floors import Majority, NearestMean
 from tlbench.strategies.gradient import EPSILON, GradientStrategy, minibatch, schedule
 from tlbench.strategies.modules import frozen
 from tlbench.strategies.probes import LogisticStrategy
@@ -42,6 +44,7 @@ class Setting(NamedTuple):
     backbone: Backbone
     pool: Tensor  # raw inputs of the rows that any budget uses
     test: Tensor
+    cached: bool = False  # are they the strategy's features already?
 
     @property
     def space(self) -> space.Space:
@@ -62,9 +65,15 @@ def setting(block: Block) -> Setting:
     return Setting(block, registry.STRATEGIES[block.strategy](), backbone, *inputs)
 
 
-def work(block: Block, trials: Trials) -> Logits:
-    """Every fold of every trial is trained and predicted, then every trial on the whole budget."""
+def work(block: Block, trials: Trials, *, cached: bool = False) -> Logits:
+    """Every fold of every trial is trained and predicted, then every trial on the whole budget.
+
+    `cached`: what a strategy that trains nothing of the network computes of it, it computes once.
+    """
     given, found = setting(block), {}
+    if cached:
+        prefix = _prefix(given)
+        given = given._replace(pool=prefix(given.pool), test=prefix(given.test), cached=True)
     for job in block.jobs:
         for fit in fits(job, trials[job.cell.key]):
             predict = fitted(given, fit)
@@ -75,6 +84,12 @@ def work(block: Block, trials: Trials) -> Logits:
     return found
 
 
+def proposed(block: Block) -> Trials:
+    """The trials that tlbench would ask for at once, as it does where its sampler does not learn."""
+    bench = Bench(block, registry.STRATEGIES[block.strategy]())
+    return {job.cell.key: _search(bench, job).ask() for job in block.jobs}
+
+
 def fits(job: Job, trials: Sequence[Trial]) -> Iterator[Fit]:
     for trial in trials:
         yield from _folds(job, trial)
@@ -83,9 +98,16 @@ def fits(job: Job, trials: Sequence[Trial]) -> Iterator[Fit]:
 
 def fitted(given: Setting, fit: Fit) -> Predict:
     if isinstance(given.strategy, GradientStrategy):
-        return _predictor(trained(given, fit))
+        model = frozen(trained(given, fit)).eval()
+        return lambda inputs: _outputs(model, inputs).numpy()
+    if isinstance(given.strategy, Majority):
+        counts = np.bincount(fit.job.y[fit.train], minlength=given.block.shape.num_classes)
+        return lambda inputs: np.tile(np.log(counts + 1.0), (len(inputs), 1))
+    if isinstance(given.strategy, NearestMean):
+        return _nearest_mean(given, fit)
     if isinstance(given.strategy, LogisticStrategy):
-        return _logistic(given, fit)
+        own, prefix = head(given, fit).float(), _prefix(given)
+        return lambda inputs: (prefix(inputs) @ own[:, :-1].T + own[:, -1]).numpy()
     raise ValueError(f"{given.strategy.name}: there is no plain form of it here")
 
 
@@ -98,14 +120,14 @@ def trained(given: Setting, fit: Fit, *, until: int | None = None) -> nn.Module:
     free = [p for p in model.parameters() if p.requires_grad]
     steps, size = given.steps(fit), fit.job.cell.effort.batch_size
     clocks = [Clock(torch.tensor(i), steps, size) for i in range(steps)]
-    batches = [minibatch(torch.ones(len(y)), data_key, clock) for clock in clocks]  # any shuffling loader draws some
+    numbers, whole = torch.arange(steps), torch.ones(len(y))
+    drawn = vmap(lambda number: minibatch(whole, data_key, clocks[0]._replace(step=number)))(numbers)
+    batches = zip(*(each.unbind() for each in drawn), strict=True)  # any shuffling loader draws some
     optimizer = torch.optim.AdamW(free, lr=hp["lr"], weight_decay=hp.get("weight_decay", 0.0), eps=EPSILON)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: float(schedule(clocks[min(i, steps - 1)])))
-    for clock, (rows, weight) in list(zip(clocks, batches, strict=True))[:until]:
-        rows = rows[weight > 0]
+    for rows, _, keys in list(batches)[:until]:
         with torch.no_grad():
             h = prefix(x[rows])
-        keys = rng.fold_in(rng.fold_in(data_key, clock.step), rows)
         loss = F.cross_entropy(model(given.strategy.augment(task, hp, h, keys)), y[rows])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -139,19 +161,37 @@ def _module(strategy: GradientStrategy, task: Task, hp: dict[str, Any], key: Ten
     return model, state["key"]
 
 
-def _predictor(model: nn.Module) -> Predict:
-    model = frozen(model)
-
-    @torch.no_grad()
-    def predict(x: Tensor) -> np.ndarray:
-        return torch.cat([model(part) for part in x.split(256)]).numpy()
-
-    return predict
+@torch.no_grad()
+def _outputs(model: nn.Module, x: Tensor) -> Tensor:
+    return torch.cat([model(part) for part in x.split(256)])
 
 
-def _logistic(given: Setting, fit: Fit) -> Predict:
+def head(given: Setting, fit: Fit) -> Tensor:
+    """What scikit-learn solves, [C, d + 1]; the bias stands last.
+
+    Two classes have one vector w there and two of half its length here, so the same penalty is half as strong.
+    """
+    x, y = features(given, fit)
+    two = given.block.shape.num_classes == 2
+    found = LogisticRegression(C=fit.trial.params["C"] * (2 if two else 1), max_iter=1000).fit(x.numpy(), y.numpy())
+    solved = torch.from_numpy(np.column_stack([found.coef_, found.intercept_]))
+    return torch.cat([-solved, solved]) / 2 if two else solved
+
+
+def features(given: Setting, fit: Fit) -> tuple[Tensor, Tensor]:
+    """The training rows of a fit [n, d] at the strategy's tap, and their labels [n]."""
+    return _prefix(given)(given.pool[fit.job.rows[fit.train]]), torch.from_numpy(fit.job.y[fit.train])
+
+
+def _nearest_mean(given: Setting, fit: Fit) -> Predict:
+    (x, y), prefix = features(given, fit), _prefix(given)
+    means = torch.stack([x[y == label].mean(0) for label in range(given.block.shape.num_classes)])
+    return lambda inputs: -(torch.cdist(prefix(inputs), means) ** 2).numpy()
+
+
+def _prefix(given: Setting) -> Callable[[Tensor], Tensor]:
+    """Inputs -> activations [m, d] at the tap of a strategy that trains nothing of the network."""
+    if given.cached:
+        return lambda inputs: inputs
     prefix = given.backbone.prefix(given.backbone.resolve(given.strategy.tap))
-    features = _predictor(nn.Sequential(prefix, nn.Flatten()))
-    x, y = given.pool[fit.job.rows[fit.train]], fit.job.y[fit.train]
-    found = LogisticRegression(C=fit.trial.params["C"], max_iter=1000).fit(features(x), y)
-    return lambda inputs: found.decision_function(features(inputs))
+    return lambda inputs: _outputs(nn.Sequential(prefix, nn.Flatten()), inputs)

@@ -6,7 +6,7 @@ import abc
 import functools
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -63,28 +63,24 @@ class GradientStrategy(Strategy):
 
     def step(self, task: Task, hp: Hyperparameters, state: State, clock: Clock) -> State:
         gradients = []
-        for piece in range(clock.pieces):
-            now = clock._replace(piece=piece)
-            slope = grad(lambda theta: self.objective(task, hp, {**state, "theta": theta}, now), has_aux=True)  # noqa: B023
+        for part in minibatch(task.weight, state["key"], clock).parts(clock.pieces):
+            slope = grad(lambda theta: self.objective(task, hp, {**state, "theta": theta}, part), has_aux=True)  # noqa: B023
             gradient, buffers = slope(state["theta"])
             gradients.append(gradient)
             state = {**state, "buffers": buffers}
         return self.moved(task, hp, state, functools.reduce(torch.add, gradients), clock)
 
     def objective(
-        self, task: Task, hp: Hyperparameters, state: State, clock: Clock
+        self, task: Task, hp: Hyperparameters, state: State, batch: Minibatch
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """What the clock's piece of the minibatch adds to the loss of this step, and the buffers after it.
+        """What examples of a minibatch add to the loss of its step, and the buffers after them.
 
         The state's theta may also be a tuple of the tensors that it holds.
         """
-        rows, weight = minibatch(task.weight, state["key"], clock)
-        chosen, own = rows.chunk(clock.pieces)[clock.piece], weight.chunk(clock.pieces)[clock.piece]
-        keys = rng.fold_in(rng.fold_in(state["key"], clock.step), chosen)
-        x, y = self.augment(task, hp, task.x[chosen], keys), task.y[chosen]
+        x, y = self.augment(task, hp, task.x[batch.rows], batch.keys), task.y[batch.rows]
         buffers = {name: b.clone() for name, b in state["buffers"].items()}
         logits = self._built(task, hp)(state["theta"], buffers, x, training=self.statistics == "batch")
-        return (self.loss(task, hp, logits, y) * own).sum() / weight.sum(), buffers
+        return (self.loss(task, hp, logits, y) * batch.share).sum(), buffers
 
     def moved(self, task: Task, hp: Hyperparameters, state: State, gradient: Tensor, clock: Clock) -> State:
         """The state after a step along this gradient [P]."""
@@ -169,12 +165,30 @@ def _places(network: nn.Module, tensor: Tensor) -> list[tuple[dict[str, Any], st
     return [(table, name) for table in tables for name, held in table.items() if held is tensor]
 
 
-def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
-    """Rows [b] of this step and their weights [b].
+class Minibatch(NamedTuple):
+    """The examples of one step."""
+
+    rows: Tensor  # [b] int64
+    share: Tensor  # [b] float32, of each in the loss; they add up to 1
+    keys: Tensor  # [b] what each is changed by at random
+
+    def parts(self, count: int) -> list[Minibatch]:
+        """The same examples in so many portions, along the last dimension."""
+        return [Minibatch(*part) for part in zip(*(each.chunk(count, dim=-1) for each in self), strict=True)]
+
+
+def minibatch(weight: Tensor, key: Tensor, clock: Clock) -> Minibatch:
+    """The examples of this step, drawn from rows of these weights [n].
 
     Epochs are permutations of the rows of nonzero weight, one after the other, so padding changes nothing: with fewer
     rows than a batch holds, each stands in every batch once.
     """
+    rows, own = _rows(weight, key, clock)
+    return Minibatch(rows, own / own.sum(), rng.fold_in(rng.fold_in(key, clock.step), rows))
+
+
+def _rows(weight: Tensor, key: Tensor, clock: Clock) -> tuple[Tensor, Tensor]:
+    """Rows [b] of a minibatch and their weights [b]."""
     n = weight.shape[0]
     if n <= clock.batch_size:
         return torch.arange(n, device=weight.device), weight

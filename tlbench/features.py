@@ -1,8 +1,8 @@
 """Frozen activations, computed once per (data, backbone, tap, kind of device) and kept on disk under a name of these.
 
 Workers map the same files, so that they are in memory once; what is cheaper to compute than to keep is read as needed.
-Files hold float32, for float16 moves logits by 1e-4 to 3e-3, and the last bit of float32 by 4e-7 (tests/perf/half.py). Where
-the network runs in bfloat16 they hold float16, which rounds 8 times finer than that.
+Files hold float32: rounding to float16 moved logits by 1e-4 to 3e-3, another last bit of float32 by 4e-7
+(tests/perf/half.py). Where the network runs in bfloat16 they hold float16, which rounds 8 times finer than that.
 """
 
 from __future__ import annotations

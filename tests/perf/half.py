@@ -78,8 +78,9 @@ def main() -> None:
     ]
     text = "\n".join(lines) + "\n"
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "half.md").write_text(text)
-    (asked.out / "half.json").write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
+    name = "_".join(["half", *asked.datasets])
+    (asked.out / f"{name}.md").write_text(text)
+    (asked.out / f"{name}.json").write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
     print(text)
 
 

@@ -23,7 +23,7 @@ Thoroughness = Literal["quick", "thorough"]
 
 EFFORTS: dict[Thoroughness, Effort] = {
     "quick": Effort(trials=4, steps=128, batch_size=16, folds="lite", rungs=(0.25,), eta=4),
-    "thorough": Effort(trials=16, steps=256, batch_size=32, rungs=(0.25,), eta=4),
+    "thorough": Effort(trials=16, steps=256, batch_size=32, rungs=(0.11, 0.33), eta=3),
 }
 NETWORKS: dict[tuple[Modality, Thoroughness], tuple[str, ...]] = {
     ("image", "quick"): ("glyph_vit", "timm:vit_tiny_patch16_224.augreg_in21k_ft_in1k", "timm:resnet18.a1_in1k"),

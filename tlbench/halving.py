@@ -3,7 +3,16 @@
 Every trial of a cell is trained to the first rung on all its folds; the best one in `eta` goes on to the next, and so
 on to the end of the clock, where the rest are compared a last time (Jamieson and Talwalkar 2016, algorithm 1; one
 bracket of Li et al. 2018, table 1). Trials that are cut are cut on all their folds. One trial left alone has won, and
-is trained no further.
+is trained no further. At a rung ties go to the larger margin, at the end as PROTOCOL 3 has it.
+
+On three dev tasks (2 and 10 labels a class, 32 cells; points on the test set with 95 % intervals, against searches in
+which every trial goes on to the end):
+
+    16 trials, eta 3, cut at 1/6 and 1/2    36 % of the steps    +0.5 +- 0.7
+    16 trials, eta 3, cut at 1/9 and 1/3    28 %                 -0.2 +- 1.0
+     4 trials, eta 4, cut at 1/4            25 %                 -0.2 +- 0.4; -0.7 +- 0.5 with ties by likelihood
+
+The best validation value itself falls by 1.6, 3.3 and 2.0 points: of fewer noisy values the largest is smaller.
 
 What the suite says of effort holds for every strategy alike: how many trials, how many steps, where the rungs are. So
 the steps of a search are known beforehand: with n trials and F folds, F times the sum over rungs of (trials alive) x

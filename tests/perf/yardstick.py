@@ -2,155 +2,152 @@
 
     python tests/perf/yardstick.py --strategies lora linear_probe --budgets 2 10 --repeats 3
 
-Prints, and writes to results/perf/ as Markdown and JSON, a row a strategy: seconds of tlbench, ratios of medians to
-`plain` (plain.py) and `tutorial` (tutorial.py) with their spread, whether the states agree over the first ten steps,
-and the fraction of the speed that this machine's matrix products would allow.
+Contestants: tlbench, `plain` (plain.py), and `tutorial` (tutorial.py). Prints, and writes to results/perf/ as Markdown
+and JSON, a row a network and strategy: seconds of tlbench; ratios of medians to the others, with the smallest and
+largest of a turn; how states and test accuracies differ; the most that caching what is frozen can give; and the share
+that tlbench reaches of the speed that this machine's matrix products would allow (floor.py).
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import agreement
+import born
+import floor
 import numpy as np
 import plain
 import torch
 import tutorial
+import written
 
 from tlbench import block as blocks
-from tlbench import runner
-from tlbench.backbones.linear import Product
-from tlbench.engine import Lane, Pack
-from tlbench.fits import Bench, Block
-from tlbench.operations import Operations
+from tlbench import registry, runner
+from tlbench.datasets import base
+from tlbench.fits import Block
 from tlbench.store import Store
-from tlbench.strategies.gradient import GradientStrategy
-from tlbench.suite import Filter, Suite, load_suite
-from tlbench.tune import Trial
+from tlbench.strategies.probes import LogisticStrategy
+from tlbench.suite import Filter, load_suite
 from tlbench.types import Effort
 
 STRATEGIES = ("linear_probe", "full_finetune", "partial_freeze", "lora", "adapter", "bitfit", "from_scratch")
-FIRST_STEPS, CLOSE = 10, 1e-5
+CACHED = "plain on cached features"
+OTHERS = ("plain", CACHED, "tutorial")
+FREE = 0.95  # of a core: with less the seconds say little
+Contestant = Callable[[Block], plain.Logits]
 
 
 class Row(NamedTuple):
-    """What was measured of one strategy; seconds by contestant, one a repeat."""
+    """What was measured of one strategy on one network; seconds by contestant, one a turn."""
 
+    backbone: str
     strategy: str
     seconds: dict[str, list[float]]
-    agreement: float  # largest relative difference of trained values after ten steps; NaN for convex strategies
-    same_answers: float  # share of test predictions that tlbench and plain share
-    flops: int  # that tlbench executes
+    states: agreement.States
+    points: dict[str, agreement.Points]  # by the other contestant
+    flops: int  # that the block needs
+    caching: float  # (prefix + suffix) / suffix in operations
+    core: float  # share of a core that the process had
+
+    def median(self, of: str) -> float:
+        return statistics.median(self.seconds[of])
 
     def ratio(self, to: str) -> tuple[float, float, float]:
         """Ratio of medians, and the smallest and largest ratio of a turn."""
-        ours, theirs = self.seconds["tlbench"], self.seconds[to]
-        turns = [b / a for a, b in zip(ours, theirs, strict=True)]
-        return statistics.median(theirs) / statistics.median(ours), min(turns), max(turns)
+        turns = [b / a for a, b in zip(self.seconds["tlbench"], self.seconds[to], strict=True)]
+        return self.median(to) / self.median("tlbench"), min(turns), max(turns)
+
+    @property
+    def wrong(self) -> str:
+        """Why this row does not count; "" where it does."""
+        said = [] if self.states.close else ["states differ"]
+        return "; ".join(said + [f"accuracies differ from {to}" for to, each in self.points.items() if not each.close])
+
+    @property
+    def remark(self) -> str:
+        busy = [] if self.core > FREE else [f"others worked on this core: {self.core:.0%} of it was left"]
+        return "; ".join(([f"does not count: {self.wrong}"] if self.wrong else []) + busy)
 
 
 def main() -> None:
     asked = _parser().parse_args()
+    born.again()
     torch.set_num_threads(1)
-    rate = gemm_rate()
-    rows = []
-    with tempfile.TemporaryDirectory() as folder:
-        for block in _blocks(_suite(asked), Path(folder)):
-            rows.append(measured(block, Path(folder), asked))
+    rates, rows = floor.rates(), list[Row]()
+    rate = max(rates.values())
+    head = _head(rates)
+    print(*head, sep="\n", flush=True)
+    with tempfile.TemporaryDirectory(prefix="tlbench-yardstick-") as folder:
+        for block, y in _given(asked, Path(folder)):
+            rows.append(measured(block, y, Path(folder), asked))
             print(_line(rows[-1], rate), flush=True)
-    text = _table(rows, rate, asked)
-    asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "yardstick.md").write_text(text)
-    kept = [{**row._asdict(), "gemm_flops_a_second": rate} for row in rows]
-    (asked.out / "yardstick.json").write_text(json.dumps(kept, indent=1) + "\n")
-    print(text)
+    print(*_totals(rows, rate), sep="\n")
+    text = "\n".join([*head, *(_line(row, rate) for row in rows), *_totals(rows, rate)]) + "\n"
+    data = {"made": written.made(), "matrix_flops_a_second": rates, "rows": rows}
+    written.write(asked.out, "yardstick", text=text, data=data)
 
 
-def measured(block: Block, folder: Path, asked: argparse.Namespace) -> Row:
-    """Contestants take turns; tlbench computes its cached activations anew each time."""
-    trials, ours, flops = _first_run(_fresh(block, folder))
-    contestants: dict[str, Callable[[], object]] = {
-        "tlbench": lambda: blocks.work(_fresh(block, folder)),
-        "plain": lambda: plain.work(block, trials),
+def measured(block: Block, y: np.ndarray, folder: Path, asked: argparse.Namespace) -> Row:
+    """Contestants take turns, each after a first cell to warm up; y [m] are the test labels."""
+    trials, files = plain.proposed(block), Path(tempfile.mkdtemp(dir=folder))
+    contestants: dict[str, Contestant] = {
+        "tlbench": lambda block: ours(_fresh(block, folder)),
+        "plain": lambda block: plain.work(block, trials),
     }
-    if asked.tutorial and isinstance(plain.setting(block).strategy, GradientStrategy):
-        files = Path(tempfile.mkdtemp(dir=folder))
+    if issubclass(registry.STRATEGIES[block.strategy], LogisticStrategy):
+        contestants[CACHED] = lambda block: plain.work(block, trials, cached=True)
+    if asked.tutorial:
         tutorial.write_files(block, files)
-        contestants["tutorial"] = lambda: tutorial.work(block, trials, files)
-    theirs = plain.work(block, trials)  # warms up
+        contestants["tutorial"] = lambda block: tutorial.work(block, trials, files)
+    for contest in contestants.values():
+        contest(replace(block, jobs=block.jobs[:1]))
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
+    scores: dict[str, agreement.Accuracies] = {}
+    since = time.perf_counter(), time.process_time()
     for _ in range(asked.repeats):
         for name, contest in contestants.items():
             before = time.perf_counter()
-            contest()
+            logits = contest(block)
             seconds[name].append(time.perf_counter() - before)
-    same = np.mean([np.mean(ours[key].argmax(1) == theirs[key].argmax(1)) for key in ours])
-    return Row(block.strategy, seconds, _agreement(block, trials), float(same), flops)
+            scores[name] = agreement.accuracies(logits, block, y)
+    points = {name: agreement.points(scores["tlbench"], each) for name, each in scores.items() if name != "tlbench"}
+    core = (time.process_time() - since[1]) / (time.perf_counter() - since[0])
+    kept = _fresh(block, folder)
+    need = floor.needed(kept, trials)
+    cell = block.jobs[0].cell
+    sizes = need.total, need.caching, core
+    return Row(cell.backbone, cell.strategy, seconds, agreement.states(kept, trials), points, *sizes)
 
 
-def gemm_rate() -> float:
-    """Floating-point operations a second of the better of two libraries' products of 1024 x 1024 float32 matrices."""
-    a, b = torch.rand(2, 1024, 1024)
-    best = 0.0
-    for product in (torch.matmul, lambda x, w: Product.apply(x, w)):
-        for _ in range(5):
-            before = time.perf_counter()
-            product(a, b)
-            best = max(best, 2 * 1024**3 / (time.perf_counter() - before))
-    return best
-
-
-def _first_run(block: Block) -> tuple[plain.Trials, plain.Logits, int]:
-    """The trials that tlbench draws, its test logits, and the operations it executes."""
-    with Operations() as counted:
-        outcomes = blocks.work(block)
-    wrong = [f"{each.cell.name}: {each.status} {each.reason}" for each in outcomes if not each.logits]
-    if wrong:
+def ours(block: Block) -> plain.Logits:
+    """Test logits of tlbench's trials. Ends the script where a cell goes wrong."""
+    outcomes = blocks.work(block)
+    if wrong := [f"{each.cell.name}: {each.status} {each.reason}" for each in outcomes if not each.logits]:
         raise SystemExit("\n".join(wrong))
-    trials = {o.cell.key: [Trial(t["number"], t["params"]) for t in o.selection["trials"]] for o in outcomes}
-    return trials, {(o.cell.key, n): each for o in outcomes for n, each in o.logits.items()}, counted.total
+    return {(each.cell.key, number): logits for each in outcomes for number, logits in each.logits.items()}
 
 
-def _agreement(block: Block, trials: plain.Trials) -> float:
-    """Largest difference of trained values after ten steps of the first fit, relative to the largest value."""
-    given, job = plain.setting(block), block.jobs[0]
-    if not isinstance(given.strategy, GradientStrategy):
-        return float("nan")
-    fit = next(plain.fits(job, trials[job.cell.key]))
-    bench = Bench(block, given.strategy)
-    rows, y = (torch.from_numpy(np.ascontiguousarray(each[fit.train])) for each in (job.rows, job.y))
-    network = bench.network(bench.tap(fit.trial.params))
-    steps, size = bench.steps(job.cell.effort), job.cell.effort.batch_size
-    pack = Pack(given.strategy, network, [Lane(fit.trial.params, rows, y, fit.seed)], steps=steps, batch_size=size)
-    pack.start()
-    pack.advance(min(FIRST_STEPS, steps))
-    ours = pack.states[0]["theta"]
-    model = plain.trained(given, fit, until=FIRST_STEPS)
-    theirs = torch.nn.utils.parameters_to_vector([p for p in model.parameters() if p.requires_grad]).detach()
-    return float((ours - theirs).abs().max() / ours.abs().max())
-
-
-def _suite(asked: argparse.Namespace) -> Suite:
-    suite = load_suite("few_shot_vision", "lite", datasets=[asked.dataset], backbones=[asked.backbone])
+def _given(asked: argparse.Namespace, folder: Path) -> list[tuple[Block, np.ndarray]]:
+    """Blocks with their test labels, which are read before the first block shuts the process off from them."""
+    suite = load_suite("few_shot_vision", "lite", datasets=[asked.dataset], backbones=asked.backbones)
     effort = Effort(trials=asked.trials, steps=asked.steps, batch_size=16, folds="lite")
-    return replace(
+    suite = replace(
         suite, strategies=tuple(asked.strategies), budgets=tuple(asked.budgets), seeds=tuple(range(asked.seeds)),
         effort=effort,
     )  # fmt: skip
-
-
-def _blocks(suite: Suite, folder: Path) -> list[Block]:
+    data = runner.prepared(suite, Filter())
+    labels = {name: base.sealed_labels(each.loaded) for name, each in data.items()}
     with Store.open(folder / "store") as store:
-        return runner.planned(suite, store, runner.prepared(suite, Filter()), Filter()).blocks
+        found = runner.planned(suite, store, data, Filter()).blocks
+    found.sort(key=lambda block: (asked.backbones.index(block.backbone), asked.strategies.index(block.strategy)))
+    return [(block, labels[block.jobs[0].cell.dataset]) for block in found]
 
 
 def _fresh(block: Block, folder: Path) -> Block:
@@ -158,13 +155,53 @@ def _fresh(block: Block, folder: Path) -> Block:
     return replace(block, cache=Path(tempfile.mkdtemp(dir=folder)))
 
 
+def _head(rates: dict[str, float]) -> list[str]:
+    speeds = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
+    titles = [
+        "network", "strategy", "tlbench, s", "plain / tlbench", "plain on cached features / tlbench",
+        "tutorial / tlbench", "states after 10 steps, alone and among others", "accuracy less plain's, points",
+        "the same, tutorial's", "caching saves at most", "of the floor's speed", "",
+    ]  # fmt: skip
+    return [
+        f"{written.sentence(written.made())}. One process, one thread.",
+        "",
+        f"Matrix products, GFLOP/s: {speeds}; the best of them is what the floor's speed means.",
+        "",
+        "| " + " | ".join(titles) + " |",
+        "|---" * len(titles) + "|",
+    ]
+
+
 def _line(row: Row, rate: float) -> str:
-    ratios = "".join(f"{_ratio(row, to):>24}" for to in ("plain", "tutorial"))
-    ours = statistics.median(row.seconds["tlbench"])
-    return (
-        f"{row.strategy:<16}{ours:8.2f} s{ratios}   states {row.agreement:.0e}, answers {row.same_answers:.1%}, "
-        f"{row.flops / rate / ours:.0%} of the floor's speed"
-    )
+    median = row.median("tlbench")
+    states = row.states
+    values = [
+        row.backbone, row.strategy, f"{median:.2f}", *(_ratio(row, to) for to in OTHERS),
+        f"{states.alone:.0e}, {states.together:.0e} of {states.lanes}" if states.lanes else "–",
+        *(_points(row.points.get(to)) for to in ("plain", "tutorial")),
+        f"{row.caching:.1f}x", f"{row.flops / rate / median:.0%}", row.remark,
+    ]  # fmt: skip
+    return "| " + " | ".join(values) + " |"
+
+
+def _totals(rows: Sequence[Row], rate: float) -> list[str]:
+    """By time: all seconds of one against all of the other. Rows that do not count are left out of both totals."""
+    counted = [row for row in rows if not row.wrong]
+    if not counted:
+        return []
+    spent = sum(row.median("tlbench") for row in counted)
+    by_time, geometric = list[str](), list[str]()
+    for to in OTHERS:
+        own = [row for row in counted if to in row.seconds]
+        whole = len(own) == len(counted)
+        by_time.append(f"{sum(row.median(to) for row in own) / spent:.2f}" if whole else "–")
+        geometric.append(f"{statistics.geometric_mean(row.ratio(to)[0] for row in own):.2f}" if whole else "–")
+    floor_share = f"{sum(row.flops for row in counted) / rate / spent:.0%}"
+    left_out = f"without {len(rows) - len(counted)} rows" if len(counted) < len(rows) else ""
+    return [
+        "| " + " | ".join(["all", "by time", f"{spent:.2f}", *by_time, "", "", "", "", floor_share, left_out]) + " |",
+        "| " + " | ".join(["all", "geometric mean", "", *geometric, "", "", "", "", "", left_out]) + " |",
+    ]
 
 
 def _ratio(row: Row, to: str) -> str:
@@ -174,39 +211,21 @@ def _ratio(row: Row, to: str) -> str:
     return f"{median:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _table(rows: list[Row], rate: float, asked: argparse.Namespace) -> str:
-    total = {
-        name: sum(statistics.median(row.seconds[name]) for row in rows if name in row.seconds)
-        for name in ("tlbench", "plain")
-    }
-    lines = [
-        f"`python tests/perf/yardstick.py {' '.join(sys.argv[1:])}`, one thread, {os.cpu_count()} cores, "
-        f"{rate / 1e9:.0f} GFLOP/s in matrix products, torch {torch.__version__}",
-        "",
-        "| strategy | tlbench, s | plain / tlbench | tutorial / tlbench | states after 10 steps | answers | floor |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for row in rows:
-        ours = statistics.median(row.seconds["tlbench"])
-        lines.append(
-            f"| {row.strategy} | {ours:.2f} | {_ratio(row, 'plain')} | {_ratio(row, 'tutorial')} | "
-            f"{row.agreement:.1e} | {row.same_answers:.1%} | {row.flops / rate / ours:.0%} |"
-        )
-    lines.append(f"| all | {total['tlbench']:.2f} | {total['plain'] / total['tlbench']:.2f} | | | | |")
-    return "\n".join(lines) + "\n"
+def _points(points: agreement.Points | None) -> str:
+    return "–" if points is None else f"{points.difference:+.2f} ± {points.error:.2f}"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--strategies", nargs="+", default=list(STRATEGIES))
     parser.add_argument("--dataset", default="digits")
-    parser.add_argument("--backbone", default="glyph_vit")
+    parser.add_argument("--backbones", nargs="+", default=["glyph_vit"])
     parser.add_argument("--budgets", nargs="+", type=int, default=[2, 10])
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--trials", type=int, default=4)
     parser.add_argument("--steps", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--tutorial", action="store_true", help="also from image files, as tutorials do")
+    parser.add_argument("--tutorial", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     return parser
 

@@ -1,0 +1,139 @@
+"""Do two contestants compute the same? States after ten steps, the value of a solved problem, and test accuracies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import plain
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tlbench import space
+from tlbench.engine import Lane, Pack
+from tlbench.fits import Bench, Block, Fit
+from tlbench.strategies.gradient import GradientStrategy
+from tlbench.strategies.probes import LogisticStrategy
+from tlbench.types import Cell
+from tlbench.width import width
+
+FIRST_STEPS, CLOSE = 10, 1e-5
+COMPARED = 3  # lanes of a pack
+
+Accuracies = Mapping[Cell, float]  # share of right test answers, mean over the trials of a cell
+
+
+class States(NamedTuple):
+    """How far tlbench's trained values are from those of `plain`, relative to the largest; NaN where nothing is.
+
+    Of a solved problem: how much its value lies above that of plain's solution, as a part of it.
+    """
+
+    alone: float
+    together: float  # the worst of some lanes among `lanes`
+    lanes: int  # as many as tlbench would run at once
+
+    @property
+    def close(self) -> bool:
+        return not (self.alone > CLOSE or self.together > CLOSE)
+
+
+class Points(NamedTuple):
+    """How test accuracies differ, in points: the mean over cells of ours less theirs, and its standard error."""
+
+    difference: float
+    error: float
+    seeds: float  # the standard error that seeds alone give the mean of theirs
+
+    @property
+    def close(self) -> bool:
+        """Is the difference within twice its own error, or within what seeds leave open anyway?"""
+        return abs(self.difference) <= np.nanmax([2 * self.error, self.seeds, 0.0])
+
+
+def states(block: Block, trials: plain.Trials) -> States:
+    """Of the first fits that train side by side, against the same trained by `plain`."""
+    given = plain.setting(block)
+    if not isinstance(given.strategy, GradientStrategy | LogisticStrategy):
+        return States(float("nan"), float("nan"), 0)
+    bench = Bench(block, given.strategy)
+    alike = _alike(bench, [fit for job in block.jobs for fit in plain.fits(job, trials[job.cell.key])])
+    lanes = min(len(alike), width(given.strategy, _pack(bench, alike), block.plan))
+    alone, together = _begun(bench, alike[:1]), _begun(bench, alike[:lanes])
+    chosen = sorted({round(i) for i in np.linspace(0, lanes - 1, COMPARED)})
+    return States(
+        _distance(given, alike[0], alone[0]), max(_distance(given, alike[i], together[i]) for i in chosen), lanes
+    )
+
+
+def accuracies(logits: plain.Logits, block: Block, y: np.ndarray) -> Accuracies:
+    """Of each cell of a block; y [m] are the test labels."""
+    found: dict[str, list[float]] = {job.cell.key: [] for job in block.jobs}
+    for (key, _), each in logits.items():
+        found[key].append(float(np.mean(each.argmax(1) == y)))
+    return {job.cell: float(np.mean(found[job.cell.key])) for job in block.jobs}
+
+
+def points(ours: Accuracies, theirs: Accuracies) -> Points:
+    """`error` is NaN for one cell alone, `seeds` for one seed."""
+    differences = [100 * (ours[cell] - theirs[cell]) for cell in theirs]
+    by_budget: dict[tuple[str, int], list[float]] = {}
+    for cell, accuracy in theirs.items():
+        by_budget.setdefault((cell.dataset, cell.budget), []).append(100 * accuracy)
+    errors = [_error(each) for each in by_budget.values()]
+    return Points(
+        float(np.mean(differences)), _error(differences), float(np.sqrt(np.mean(np.square(errors)) / len(errors)))
+    )
+
+
+def _alike(bench: Bench, fits: Sequence[Fit]) -> list[Fit]:
+    """Those that may share a pack with the first."""
+
+    def kind(fit: Fit) -> tuple:
+        return space.static(bench.space, fit.trial.params), len(fit.train), len(fit.held_out)
+
+    return [fit for fit in fits if kind(fit) == kind(fits[0])]
+
+
+def _pack(bench: Bench, fits: Sequence[Fit]) -> Pack:
+    def lane(fit: Fit) -> Lane:
+        rows, y = (torch.from_numpy(np.ascontiguousarray(each[fit.train])) for each in (fit.job.rows, fit.job.y))
+        return Lane(fit.trial.params, rows, y, fit.seed)
+
+    effort, network = fits[0].job.cell.effort, bench.network(bench.tap(fits[0].trial.params))
+    steps, size = bench.steps(effort), effort.batch_size
+    return Pack(bench.strategy, network, [lane(fit) for fit in fits], steps=steps, batch_size=size)
+
+
+def _begun(bench: Bench, fits: Sequence[Fit]) -> list[Tensor]:
+    """What is trained or solved of each fit, as one vector, after its first steps beside the others."""
+    pack = _pack(bench, fits)
+    pack.width = len(fits)
+    pack.start()
+    pack.advance(min(FIRST_STEPS, pack.steps))
+    return [
+        state["theta"] if "theta" in state else torch.cat([state["weight"], state["bias"][:, None]], dim=1)
+        for state in pack.states
+    ]
+
+
+def _distance(given: plain.Setting, fit: Fit, ours: Tensor) -> float:
+    if isinstance(given.strategy, GradientStrategy):
+        model = plain.trained(given, fit, until=FIRST_STEPS)
+        theirs = torch.nn.utils.parameters_to_vector([p for p in model.parameters() if p.requires_grad]).detach()
+        return float((ours - theirs).abs().max() / ours.abs().max())
+    x, y, strength = *plain.features(given, fit), fit.trial.params["C"]
+    value, theirs_value = (_value(head.double(), x, y, strength) for head in (ours, plain.head(given, fit)))
+    return value / theirs_value - 1
+
+
+def _value(head: Tensor, x: Tensor, y: Tensor, strength: float) -> float:
+    """The objective of scikit-learn's LogisticRegression at a head [C, d + 1] whose last column is the bias."""
+    weight, bias = head[:, :-1], head[:, -1]
+    return float(strength * F.cross_entropy(x.double() @ weight.T + bias, y, reduction="sum") + (weight**2).sum() / 2)
+
+
+def _error(values: Sequence[float]) -> float:
+    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")

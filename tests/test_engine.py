@@ -13,7 +13,7 @@ from tlbench.engine import OutOfMemory, Pack
 from tlbench.registry import STRATEGIES
 from tlbench.strategies.finetune import FullFinetune
 from tlbench.strategies.gradient import GradientStrategy
-from tlbench.width import WidthPlan, width
+from tlbench.width import MachinePlan, width
 
 BUILT_IN = [
     "adapter", "bitfit", "from_scratch", "full_finetune", "linear_probe", "lora", "majority", "nearest_mean",
@@ -251,4 +251,4 @@ def test_a_lane_of_which_not_one_example_fits_is_out_of_memory():
 @pytest.mark.parametrize("name", TRAINED)
 def test_lanes_of_the_embedded_networks_run_fused_on_a_processor(name, backbone):
     strategy, net, of = set_up(name, backbone)
-    assert width(strategy, pack(strategy, net, of), WidthPlan()) >= 8
+    assert width(strategy, pack(strategy, net, of), MachinePlan()) >= 8

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tlbench.executors_cores import cores, seats, sit
+from tlbench.width import MachinePlan
 
 SPAWN = multiprocessing.get_context("spawn")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="nothing is pinned on this system")
@@ -78,6 +79,6 @@ def test_a_worker_has_one_thread_a_library(monkeypatch):
 
     for name in executors.THREADS:
         monkeypatch.setenv(name, "7")
-    with executors._pool(1, ["cpu"]) as pool:
+    with executors.born(MachinePlan()), executors._pool(1, ["cpu"]) as pool:
         found = pool.schedule(threads).result()
     assert len(found) > 1 and set(found.values()) == {1}, found

@@ -24,7 +24,7 @@ from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
 from tlbench.types import Cell, Effort, TaskShape, TlbenchError
-from tlbench.width import WidthPlan
+from tlbench.width import MachinePlan
 
 BYTES_A_PARAMETER = 12  # of a state: the value and two moments, float32
 LEAST_BYTES = 512 * 2**10  # that a lane is taken to need, whatever its state: its rows, its logits
@@ -56,7 +56,7 @@ class Block:
     cache: Path
     cache_bytes: int = field(default_factory=most_bytes)  # of activations on disk
     plugins: tuple[str, ...] = ()
-    plan: WidthPlan = WidthPlan()
+    plan: MachinePlan = MachinePlan()
     device: str = "cpu"
     alone: bool = False  # a second try, of one job
 

@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from tlbench import backbones, caches, executors, provenance
+from tlbench import backbones, caches, executors, machine, provenance
 from tlbench.block import Outcome
 from tlbench.datasets import base
 from tlbench.datasets.splits import Budget, Fold, folds, nested_budgets, seed
@@ -25,7 +25,6 @@ from tlbench.scorer import Scorer, seal
 from tlbench.store import Store
 from tlbench.suite import Filter, Suite
 from tlbench.types import Cell, Measurement, Record, Status, TaskShape, sha256
-from tlbench.width import WidthPlan
 
 ANY_MEANS = Means()
 
@@ -124,8 +123,8 @@ def run(
     with Store.open(folder) as store:
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
-        widths = WidthPlan(**store.plan_put("width", WidthPlan()._asdict()))
-        blocks = [replace(block, plan=widths) for block in plan.blocks]
+        how = machine.kept(store, devices[0], say=(lambda _text: None) if progress is None else progress.say)
+        blocks = [replace(block, plan=how) for block in plan.blocks]
         scorers = {name: each.scorer() for name, each in data.items()}
         for each in data.values():
             store.plan_put(f"data/{each.loaded.fingerprint}", asdict(each.loaded.facts))

@@ -1,8 +1,11 @@
-"""How many lanes run fused? A rule that is kept with the results, so that a resumed run rounds alike."""
+"""How does a machine do its work, and how many lanes run fused? By a plan that is kept with the results.
+
+The same plan on the same machine gives the same bytes, so that a resumed run rounds alike.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import nn
 
@@ -16,39 +19,61 @@ ACTIVATION_COPIES = 4  # of every layer's output: itself, what autograd keeps be
 PARAMETER_COPIES = 8  # values, gradients, two moments, and what the optimiser makes on its way
 SOLVED = 1024  # lanes of a strategy that takes no steps, at most
 GPU_FACTOR = 32  # how much more a GPU may hold than the plan says for one CPU worker (a guess, not measured)
+Library = Literal["numpy", "torch"]
 
 
-class WidthPlan(NamedTuple):
-    """A rule and not a measurement, so that two folders made on one machine hold the same bytes.
+class MachinePlan(NamedTuple):
+    """How one machine does its work; the defaults, from which machine.py departs where a measurement says so.
 
-    On one thread of an x86 CPU a loop took 1.7 to 2.0 times as long as 24 fused lanes of glyph_vit, strategy by
-    strategy; most of it was gained at 8 lanes already (`make perf`).
+    On one thread of an AMD processor, 16 examples a step, 24 lanes of glyph_vit together took 0.45 to 0.65 of the time
+    of a loop, and 8 lanes 0.5 to 0.75; at 4 examples 48 lanes were better still, at 64 examples 8 were (`make perf`).
     """
 
-    most: int = 24  # lanes
+    most: int = 24  # lanes that train together
     step_bytes: int = 160 * 2**20  # of one step of all lanes
-    wide: int = 256  # channels in and out of a layer from which a CPU loops; fusing gained at 128
+    wide: int = 256  # channels in and out of a layer from which a CPU loops: there oneDNN does a lane's products alone
+    products: Library = "numpy"  # that does the products of stacked lanes on a CPU
+    openblas: str = ""  # processor that numpy's OpenBLAS is told to work for; "" for what it was told, or finds out
 
 
-def width(strategy: Strategy, pack: Pack, plan: WidthPlan) -> int:
+class Lanes(NamedTuple):
+    """How many run together, and what keeps them from being more."""
+
+    together: int
+    limit: Literal["the plan", "memory", "a wide layer", "cannot be fused"]
+
+
+def width(strategy: Strategy, pack: Pack, plan: MachinePlan) -> int:
     """Lanes of a pack to run fused; 1 where the strategy cannot be traced."""
+    return limited(strategy, pack, plan).together
+
+
+def limited(strategy: Strategy, pack: Pack, plan: MachinePlan) -> Lanes:
+    """`width`, and why."""
     network = pack.network
     on_cpu = network.bank.device.type == "cpu"
-    if not strategy.fusible or (strategy.trains and on_cpu and _widest_layer(network.tail) >= plan.wide):
-        return 1
+    if not strategy.fusible:
+        return Lanes(1, "cannot be fused")
+    if strategy.trains and on_cpu and _widest_layer(network.tail) >= plan.wide:
+        return Lanes(1, "a wide layer")
     if network.bank.device.type == "cuda":
-        return fitting(pack, CudaMemory(network.bank.device), most=GPU_FACTOR * plan.most)
+        most = GPU_FACTOR * plan.most
+        return _least(most, fitting(pack, CudaMemory(network.bank.device), most=most))
     rows = len(pack.lanes[0].rows)
     example = network.bank[:1]
     if not strategy.trains:  # lanes share what they share
         groups = len({named(lane.rows, lane.y) for lane in pack.lanes})
         seen = rows * (example.nbytes + footprint(network.tail, example).total) * groups // len(pack.lanes)
-        return max(1, min(SOLVED, plan.step_bytes // max(1, seen)))
+        return _least(SOLVED, plan.step_bytes // max(1, seen))
     examples, trained = min(rows, pack.batch_size), 4 * strategy.parameters(pack.task(0), pack.static)[0]
     activations = examples * (example.nbytes + ACTIVATION_COPIES * footprint(network.tail, example).total)
     lane_bytes = activations + PARAMETER_COPIES * trained
     factor = 1 if on_cpu else GPU_FACTOR
-    return max(1, min(plan.most * factor, plan.step_bytes * factor // lane_bytes))
+    return _least(plan.most * factor, plan.step_bytes * factor // lane_bytes)
+
+
+def _least(most: int, fit: int) -> Lanes:
+    return Lanes(most, "the plan") if most <= fit else Lanes(max(1, fit), "memory")
 
 
 def _widest_layer(tail: nn.Module) -> int:

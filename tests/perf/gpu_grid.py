@@ -17,7 +17,7 @@ from tlbench.engine import Lane, Network, Pack
 from tlbench.registry import STRATEGIES
 from tlbench.strategies.gradient import EPSILON, GradientStrategy, minibatch, schedule
 from tlbench.task import Clock
-from tlbench.width import WidthPlan, width
+from tlbench.width import MachinePlan, width
 
 CLASSES, BATCH, FIRST_STEPS = 10, 16, 10
 
@@ -50,7 +50,7 @@ class Work(NamedTuple):
 def row(name: str, backbone: Backbone, device: torch.device, grid: Grid) -> dict[str, Any]:
     """What one strategy takes; contestants take turns, after a turn to warm up."""
     given = work(name, backbone, device, grid)
-    at_once = width(given.strategy, given.pack(), WidthPlan())
+    at_once = width(given.strategy, given.pack(), MachinePlan())
     contestants: dict[str, Callable[[], object]] = {
         "tlbench": lambda: fused(given, at_once),
         "without replay": lambda: unreplayed(lambda: fused(given, at_once)),

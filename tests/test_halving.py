@@ -159,18 +159,19 @@ def test_dropping_the_others_changes_no_lane(block: Block, whole: Ran) -> None:
 def test_cells_take_the_places_of_lanes_that_were_dropped(
     block: Block, halved: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lanes, held = 2 * TRIALS + 4, []
-    monkeypatch.setattr(packs, "STATE_BYTES", lanes * 2**19)  # room for one cell, and four lanes more
+    lanes, held = 2 * TRIALS + 6, list[list[list[int]]]()
+    monkeypatch.setattr(packs, "STATE_BYTES", lanes * 2**19)  # room for one cell, and what goes on of another
     hold = Fits._hold
 
     def watched(self: Fits, *args: object) -> None:
         hold(self, *args)  # type: ignore[arg-type]
-        held.append([len(group) for _, group in self._held.values()])
+        held.append([[fit.job.cell.seed for fit in group] for _, group in self._held.values()])
 
     monkeypatch.setattr(Fits, "_hold", watched)
     found = search(block, HALVED)
     alike(found, halved)
-    assert max(map(sum, held)) <= lanes
+    assert max(sum(map(len, groups)) for groups in held) <= lanes
+    assert max(len(set(seeds)) for groups in held for seeds in groups) == 2  # cells in one pack
     assert [found.steps(seed) for seed in range(CELLS)] == [halved.steps(seed) for seed in range(CELLS)]
 
 

@@ -70,10 +70,10 @@ def main() -> None:
             rows.append(measured(block, labels, asked))
             print(_line(rows[-1]), flush=True)
     asked.out.mkdir(parents=True, exist_ok=True)
-    (asked.out / "halving.md").write_text(table(rows))
+    (asked.out / f"{asked.name}.md").write_text(table(rows))
     made = {"command": _command(), "cores": os.cpu_count(), "torch": torch.__version__}
     kept = {**made, "rows": [row._asdict() for row in rows]}
-    (asked.out / "halving.json").write_text(json.dumps(kept, indent=1) + "\n")
+    (asked.out / f"{asked.name}.json").write_text(json.dumps(kept, indent=1) + "\n")
     print(table(rows))
 
 
@@ -171,13 +171,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--datasets", nargs="+", default=["digits", "photo_patches", "typeface"])
     parser.add_argument("--strategies", nargs="+", default=["full_finetune", "lora", "bitfit"])
     parser.add_argument("--backbone", default="glyph_vit")
-    parser.add_argument("--budgets", nargs="+", type=int, default=[2, 10])
-    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--budgets", nargs="+", type=int, default=[2, 5, 10])
+    parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--trials", type=int, default=16)
     parser.add_argument("--steps", type=int, default=128)
     parser.add_argument("--folds", choices=["lite", "standard"], default="lite")
     parser.add_argument("--rungs", nargs="+", type=float, default=[1 / 6, 1 / 2])
     parser.add_argument("--eta", type=int, default=3)
+    parser.add_argument("--name", default="halving", help="of the files that are written")
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     return parser
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench.kernels import windows
+from tlbench.kernels import convolutions, windows
 from tlbench.kernels.convolutions import conv2d
 
 LANES, IMAGES = 3, 4
@@ -31,11 +33,18 @@ SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(params=SHAPES, name="case")
+ORDERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "channels last": lambda x: x.movedim(2, 4).contiguous().movedim(4, 2),
+    "side by side": lambda x: x.transpose(0, 1).contiguous().transpose(0, 1),
+}
+
+
+@pytest.fixture(params=itertools.product(SHAPES, ORDERS), ids=", ".join, name="case")
 def _case(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor, Tensor, dict[str, Any]]:
-    channels, out, size, kernel, moves = SHAPES[request.param]
+    shape, order = request.param
+    channels, out, size, kernel, moves = SHAPES[shape]
     make = torch.Generator().manual_seed(5)
-    x = torch.randn(LANES, IMAGES, channels, size, size, generator=make)
+    x = ORDERS[order](torch.randn(LANES, IMAGES, channels, size, size, generator=make))
     weight = torch.randn(LANES, out, channels // moves.get("groups", 1), kernel, kernel, generator=make)
     return x, weight, torch.randn(LANES, out, generator=make), moves
 
@@ -65,12 +74,6 @@ def test_lanes_convolve_and_learn_as_torch_does(case) -> None:
     agree(*(each.requires_grad_() for each in (x, weight, bias)), moves)
 
 
-def test_images_may_lie_channels_last_and_gradients_in_any_order(case) -> None:
-    x, weight, bias, moves = case
-    last = x.movedim(2, 4).contiguous().movedim(4, 2)
-    agree(*(each.requires_grad_() for each in (last, weight, bias)), moves)
-
-
 @pytest.mark.parametrize("trained", [(), ("x",), ("weight",), ("bias",), ("x", "bias")], ids="+".join)
 def test_only_what_is_trained_gets_a_gradient(case, trained) -> None:
     *given, moves = case
@@ -98,9 +101,20 @@ def test_a_lane_does_not_depend_on_its_company(case) -> None:
     torch.testing.assert_close(alone, together, rtol=1e-5, atol=1e-5)
 
 
-def test_results_lie_channels_last(case) -> None:
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("channels", [16, 32])
+def test_what_lies_in_an_order_stays_in_it(order, channels) -> None:
+    x = ORDERS[order](torch.ones(2, 4, channels, 8, 8))
+    for stride in (1, 2):
+        out = conv2d(x, torch.ones(2, 8, channels, 3, 3), None, stride, 1)
+        assert out.stride() == ORDERS[order](out).stride()
+
+
+def test_large_convolutions_go_a_lane_at_a_time_in_either_order(monkeypatch, case) -> None:
+    monkeypatch.setattr(convolutions, "SMALL", 0)
+    monkeypatch.setattr(windows, "BYTES", 0)
     x, weight, bias, moves = case
-    assert conv2d(x, weight, bias, **moves).movedim(2, 4).is_contiguous()
+    agree(*(each.requires_grad_() for each in (x, weight, bias)), moves)
 
 
 def test_moves_may_be_given_in_order(case) -> None:

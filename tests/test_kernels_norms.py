@@ -51,12 +51,13 @@ def test_a_layer_norm_of_lanes_is_that_of_each(between, scale, shift) -> None:
     agree(norms.layer_norm(x, (CHANNELS,), weight, bias, 1e-3), torch.stack(each), x, weight, bias)
 
 
-@pytest.mark.parametrize("last", [False, True], ids=["channels second", "channels last"])
+@pytest.mark.parametrize("order", ["lane by lane", "channels last", "side by side"])
 @pytest.mark.parametrize("shift", AFFINE)
 @pytest.mark.parametrize("scale", AFFINE)
-def test_a_group_norm_of_lanes_is_that_of_each(scale, shift, last) -> None:
+def test_a_group_norm_of_lanes_is_that_of_each(scale, shift, order) -> None:
     x, weight, bias = drawn(LANES, 2, CHANNELS, 3, 4, seed=1), affine(scale, 2), affine(shift, 3)
-    given = x.movedim(2, 4).contiguous().movedim(4, 2) if last else x
+    moved = {"lane by lane": (0, 0), "channels last": (2, 4), "side by side": (0, 1)}[order]
+    given = x.movedim(*moved).contiguous().movedim(*reversed(moved))
     each = [F.group_norm(x[i], 4, own(weight, i), own(bias, i), 1e-3) for i in range(LANES)]
     agree(norms.group_norm(given, 4, weight, bias, 1e-3), torch.stack(each), x, weight, bias)
 

@@ -1,8 +1,9 @@
-"""How do stacked lanes convolve on a CPU? A lane at a time: small ones as products of windows, others by torch's call.
+"""How do stacked lanes convolve on a CPU? In one of three forms, whose results lie as the next step reads them fastest.
 
-vmap makes one grouped convolution of them, which is slower and leaves the lanes of an image side by side, where what
-comes next has to copy them apart. Here results lie lane by lane, channels last. Which form a convolution takes depends
-on its shape alone; tests/perf/kernels.py measures them.
+Images come in lane by lane, channels last, or they do not. Those that do stay so: small ones become products of
+windows, others go through torch a lane at a time. Small ones that do not, as after a GroupNorm, become one convolution
+with lanes side by side as groups, and stay side by side. So nothing is copied from one order into another on its way
+through a network. Which form is taken depends on shapes and orders alone; tests/perf/kernels.py measures them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from torch.nn import functional as F
 
 from tlbench.kernels import windows
 from tlbench.kernels.products import linear, suits
-from tlbench.kernels.windows import Moves, Pair
+from tlbench.kernels.windows import CHANNELS, Grid, Moves, Pair
+
+SMALL = 2**26  # floating-point operations of a lane, up to which a call of its own costs more than lanes side by side
 
 
 def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **named: Any) -> Tensor | None:
@@ -28,12 +31,16 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **
     moves = _moves(*rest, **named)
     if moves is None or not suits(x, weight) or x.ndim != 5:
         return None
-    if weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1:
+    last = x.movedim(2, 4).is_contiguous()
+    pixel = weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1
+    if last and pixel and (weight.ndim == 5 or bias is None or bias.ndim == 1):
         return _pixels(x, weight, bias, moves)
     if weight.ndim == 4:
         return _shared(x, weight, bias, moves)
     own = bias if bias is None else bias.expand(len(x), -1)
-    return (windows.Windows if windows.suit(x, weight, moves) else _Lanes).apply(x, weight, own, moves)
+    if x.shape[2] >= CHANNELS and not last and _operations(x, weight, moves) <= SMALL:
+        return _side_by_side(x, weight, own, moves)
+    return (windows.Windows if last and windows.suit(x, weight, moves) else Lanes).apply(x, weight, own, moves)
 
 
 def _moves(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Moves | None:
@@ -47,19 +54,35 @@ def _pair(value: int | Sequence[int]) -> Pair:
 def _pixels(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor | None:
     """A kernel of one pixel is a linear layer."""
     down, across = moves.stride
-    rows = x[..., ::down, ::across].movedim(2, -1)
-    out = linear(rows, weight.flatten(-3), bias)
-    return out if out is None else out.movedim(-1, 2)
+    out = linear(x[..., ::down, ::across].movedim(2, 4), weight.flatten(-3), bias)
+    return out if out is None else out.movedim(4, 2)
 
 
 def _shared(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
     """Lanes with one weight are images more of one call; their biases may be their own."""
     common = bias if bias is None or bias.ndim == 1 else None
-    out = F.conv2d(_channels_last(x.flatten(0, 1)), weight, common, *moves).unflatten(0, x.shape[:2])
+    images = x.flatten(0, 1)
+    few = _channels_last(images) if images.shape[1] < CHANNELS else images
+    out = F.conv2d(few, weight, common, *moves).unflatten(0, x.shape[:2])
     return out if bias is None or common is not None else out + bias[:, None, :, None, None]
 
 
-class _Lanes(torch.autograd.Function):
+def _operations(x: Tensor, weight: Tensor, moves: Moves) -> int:
+    """Floating-point operations of a lane."""
+    return 2 * Grid.of(x, weight, moves).rows * weight[0].numel()
+
+
+def _side_by_side(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
+    """Lanes are groups of one convolution of images [m, K * c, h, w]."""
+    lanes = len(x)
+    how = moves._replace(groups=lanes * moves.groups)
+    out = F.conv2d(
+        x.transpose(0, 1).flatten(1, 2), weight.flatten(0, 1), bias if bias is None else bias.flatten(), *how
+    )
+    return out.unflatten(1, (lanes, -1)).transpose(0, 1)
+
+
+class Lanes(torch.autograd.Function):
     """torch's own convolution, a lane at a time."""
 
     @staticmethod

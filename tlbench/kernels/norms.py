@@ -43,15 +43,17 @@ def group_norm(
 ) -> Tensor | None:
     """x [K, m, c, h, w] over groups of channels of an image; weight and bias [K, c], or [c] of all lanes.
 
-    The result lies channels last, as convolutions here leave it. None for other shapes.
+    None for other shapes. Small lanes are groups of one norm of images [m, K * c, h, w], and stay side by side.
     """
     if not suits(x) or x.ndim != 5:
         return None
-    scale, shift = _affine(x, x.shape[2], weight, bias)
-    if scale.ndim == shift.ndim == 1:
-        return F.group_norm(x.flatten(0, 1), groups, scale, shift, eps).unflatten(0, x.shape[:2])
-    lanes = zip(x.unbind(), scale.expand(len(x), -1).unbind(), shift.expand(len(x), -1).unbind(), strict=True)
-    return torch.stack([F.group_norm(own, groups, w, b, eps).movedim(1, 3) for own, w, b in lanes]).movedim(4, 2)
+    scales, shifts = (each.expand(len(x), -1) for each in _affine(x, x.shape[2], weight, bias))
+    if x[0].numel() > SMALL:
+        lanes = zip(x.unbind(), scales.unbind(), shifts.unbind(), strict=True)
+        return torch.stack([F.group_norm(own, groups, w, b, eps).movedim(1, 3) for own, w, b in lanes]).movedim(4, 2)
+    images = x.transpose(0, 1).flatten(1, 2)
+    out = F.group_norm(images, len(x) * groups, scales.flatten(), shifts.flatten(), eps)
+    return out.unflatten(1, (len(x), -1)).transpose(0, 1)
 
 
 def _affine(x: Tensor, size: int, weight: Tensor | None, bias: Tensor | None) -> tuple[Tensor, Tensor]:

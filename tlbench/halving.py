@@ -77,7 +77,9 @@ def compared(bench: Bench, entered: Sequence[tuple[Job, list[Fit]]], bill: Bill)
     waiting = deque(Race(job, each, _clocks(bench, job)) for job, each in entered)
     going: list[Race] = []
     while waiting or going:
-        while waiting and (not going or fits.room_for(waiting[0].fits, beside=_lanes(going))):
+        taken = fits.taken(_lanes(going))
+        while waiting and (not going or taken + fits.taken(waiting[0].fits) <= fits.room):
+            taken += fits.taken(waiting[0].fits)
             going.append(waiting.popleft())
         behind = min(race.clock for race in going)
         _to_next_rung(fits, [race for race in going if race.clock == behind], bill)

@@ -39,10 +39,19 @@ class Bill:
         self.seconds: dict[tuple[str, int], float] = defaultdict(float)  # by cell key and trial number
         self.flops: dict[tuple[str, int], int] = defaultdict(int)
         self.steps: dict[tuple[str, int], int] = defaultdict(int)  # that lanes took; 0 where nothing is trained
+        self._trials: dict[str, set[int]] = defaultdict(set)
+
+    def add(self, fit: Fit, *, seconds: float = 0.0, flops: int = 0, steps: int = 0) -> None:
+        """Writes on it what a lane took."""
+        place = key, number = fit.job.cell.key, fit.trial.number
+        self._trials[key].add(number)
+        self.seconds[place] += seconds
+        self.flops[place] += flops
+        self.steps[place] += steps
 
     def total(self, key: str) -> tuple[float, int, int]:
         """Seconds, floating-point operations and steps of all trials of a cell."""
-        trials = [each for each in self.seconds if each[0] == key]
+        trials = [(key, number) for number in sorted(self._trials[key])]
         seconds, flops, steps = (sum(of[each] for each in trials) for of in (self.seconds, self.flops, self.steps))
         return float(seconds), int(flops), int(steps)
 
@@ -56,13 +65,13 @@ class Fits:
     """
 
     def __init__(self, bench: Bench, bill: Bill) -> None:
-        self.bench, self.bill, self._room = bench, bill, _room(bench.block.device)
+        self.bench, self.bill, self.room = bench, bill, _room(bench.block.device)  # bytes of states at once
         self._held: dict[tuple[Kind, int], Group] = {}  # by kind and clock
         self._sizes: dict[Kind, int] = {}
 
-    def room_for(self, fits: Iterable[Fit], beside: Iterable[Fit]) -> bool:
-        """Do the states of all these lanes fit at once?"""
-        return sum(map(self._state_bytes, (*fits, *beside))) <= self._room
+    def taken(self, fits: Iterable[Fit]) -> int:
+        """Bytes of the states of these lanes."""
+        return sum(map(self._state_bytes, fits))
 
     def trained(self, fits: Iterable[Fit], until: int, *, last: bool) -> Iterator[Group]:
         """Packs that make up `fits`, each when its clock shows `until`; where that was their `last` use, states go.
@@ -73,7 +82,7 @@ class Fits:
             kept = {id(fit) for (of, _), (_, own) in self._held.items() if of == kind for fit in own}
             begun = [self._held.pop(place) for place in list(self._held) if place[0] == kind and place[1] < until]
             fresh = [fit for fit in group if id(fit) not in kept]
-            most = max(1, self._room // self._state_bytes(group[0]))
+            most = max(1, self.room // self._state_bytes(group[0]))
             for pack, own in (*begun, *map(self._started, _parts(fresh, most))):
                 self._advance(pack, own, until)
                 yield pack, own
@@ -141,9 +150,9 @@ class Fits:
         self._count(group, (until - before) * pack.step_flops, until - before)
 
     def _hold(self, kind: Kind, pack: Pack, group: list[Fit]) -> None:
-        others = [fit for _, own in self._held.values() for fit in own]
+        held = [fit for _, own in self._held.values() for fit in own]
         place = kind, pack.done[0]
-        if not self.room_for(group, others):
+        if self.taken([*group, *held]) > self.room:
             pack.states = []
         elif place in self._held:
             first, own = self._held[place]
@@ -156,14 +165,13 @@ class Fits:
         """What it returns; its seconds are written on the bill, shared among the lanes."""
         result, seconds = timed(action, self.bench.block.device)
         for fit in group:
-            self.bill.seconds[fit.job.cell.key, fit.trial.number] += seconds / len(group)
+            self.bill.add(fit, seconds=seconds / len(group))
         return result
 
     def _count(self, group: Sequence[Fit], flops: int, steps: int = 0) -> None:
         """Writes operations and steps of each lane on the bill."""
         for fit in group:
-            self.bill.flops[fit.job.cell.key, fit.trial.number] += flops
-            self.bill.steps[fit.job.cell.key, fit.trial.number] += steps if self.bench.strategy.trains else 0
+            self.bill.add(fit, flops=flops, steps=steps if self.bench.strategy.trains else 0)
 
 
 def _room(device: str) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,9 +37,15 @@ def row_of(record: Record) -> dict[str, Any]:
     """The row of a record: what is asked for in SQL as columns, everything as canonical JSON, and a checksum."""
     cell = record.cell
     columns = {name: getattr(cell, name) for name in COORDINATES}
-    parts = {name: canonical(asdict(getattr(record, name))) for name in ("cell", "measurement", "provenance")}
+    parts = {name: canonical(_fields(getattr(record, name))) for name in ("cell", "measurement", "provenance")}
     row = {**columns, "status": str(record.measurement.status), **parts}
     return {**row, "checksum": sha256(row)}
+
+
+def _fields(part: Cell | Measurement | Provenance | Effort) -> dict[str, Any]:
+    """As `asdict` has it, in a tenth of the time: nothing else in a record is a dataclass."""
+    found = {name: getattr(part, name) for name in part.__dataclass_fields__}
+    return {**found, "effort": _fields(found["effort"])} if isinstance(part, Cell) else found
 
 
 def damaged(row: sa.Row[Any]) -> bool:

@@ -78,7 +78,7 @@ class Row(NamedTuple):
 
 def main() -> None:
     asked = _parser().parse_args()
-    born.again()
+    plan = born.again()
     torch.set_num_threads(1)
     rates, rows = floor.rates(), list[Row]()
     rate = max(rates.values())
@@ -86,7 +86,7 @@ def main() -> None:
     print(*head, sep="\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="tlbench-yardstick-") as folder:
         for block, y in _given(asked, Path(folder)):
-            rows.append(measured(block, y, Path(folder), asked))
+            rows.append(measured(replace(block, plan=plan), y, Path(folder), asked))
             print(_line(rows[-1], rate), flush=True)
     print(*_totals(rows, rate), sep="\n")
     text = "\n".join([*head, *(_line(row, rate) for row in rows), *_totals(rows, rate)]) + "\n"

@@ -15,16 +15,18 @@ from torch import Tensor
 
 from tlbench.kernels import products
 
-CLOSE = 1e-7  # of a lane's objective: where it stops; 2e-7 to 4e-7 above the optimum was seen
+CLOSE = 3e-8  # of a lane's objective: where it stops; up to 4e-7 above the optimum was seen
+ROUNDING = 1e-12  # of the objective: what float32 can tell apart by the gradient
 ITERATIONS = 1000  # at most; 5 to 100 on 20 rows, 5 to 500 on 500
 CHECKS = 4  # iterations from one look at who is there to the next
 FLAT = 0.5  # a step is taken when the slope there is less than this share of the slope at its start
-TRIES = 10  # step lengths of one line search, at most
+TRIES = 50  # step lengths of one line search, at most; about 1.1 were seen
+GROWTH = 8  # of a step from one try to the next, at most
 TINY = 1e-30
 
 
 class Problem(NamedTuple):
-    """Minimise strength * sum_i weight_i loss_i + |W without its last column|^2 / 2 for G groups of T lanes.
+    """Minimise sum_i weight_i loss_i + |W without its last column|^2 / (2 strength) for G groups of T lanes.
 
     Lanes of a group share their rows. Lanes and rows stand last: a softmax over a short last dimension is slow.
     """
@@ -40,26 +42,26 @@ class _Fixed(NamedTuple):
 
     x: Tensor  # [G, n, r]
     across: Tensor  # [G, r, n]
-    target: Tensor  # [G, C, 1, n]
-    others: Tensor  # [G, C, 1, n] the row's weight, and 0 at its own class
     weight: Tensor  # [G, 1, 1, n]
     spread: Tensor  # [G, 1, 1, n] C / (C - 1) over the weight
     squares: Tensor  # [G, 1, 1, r] mean squared coordinates over C
-    penalised: Tensor  # [r] 1, and 0 for the intercept
 
 
 class _State(NamedTuple):
-    """Where the lanes are; `missed` is the weighted probability of all classes but the row's own."""
+    """Where the lanes are. `own` and `others` are the same for all, and repeated: to broadcast them is slow."""
 
-    strength: Tensor  # [G, 1, T, 1]
+    penalty: Tensor  # [G, 1, T, r] 1 / strength, and 0 for the intercept
+    own: Tensor  # [G, C, T, n] 1 at the row's own class
+    others: Tensor  # [G, C, T, n] the row's weight at all other classes
     w: Tensor  # [G, C, T, r]
     logits: Tensor  # [G, C, T, n]
     p: Tensor  # [G, C, T, n] probabilities
     error: Tensor  # [G, C, T, n] weighted derivative of the loss by the logits
-    missed: Tensor  # [G, 1, T, n]
+    missed: Tensor  # [G, 1, T, n] weighted probability of all classes but the row's own
     gradient: Tensor  # [G, C, T, r]
     natural: Tensor  # [G, C, T, r] the gradient over the Hessian's approximate diagonal
     size: Tensor  # [G, 1, T, 1] their product, twice the estimated distance to the optimum
+    start: Tensor  # [G, 1, T, 1] the same at W = 0
     direction: Tensor  # [G, C, T, r] the last one; W goes down it
     kept: Tensor  # [G, 1, T, 1] how much of it to keep
     slope: Tensor  # [G, 1, T, 1] product of the gradient with it
@@ -71,26 +73,24 @@ class _Line(NamedTuple):
 
     direction: Tensor  # [G, C, T, r]
     change: Tensor  # [G, C, T, n] of the logits
-    own: Tensor  # squared length of what the penalty sees of it
-    cross: Tensor  # its product with W
+    square: Tensor  # what the penalty makes of the direction
+    cross: Tensor  # and of its product with W
     slope: Tensor  # at length 0, above 0
 
 
 def optimum(problem: Problem) -> Tensor:
     """W [G, C, T, r]. Lanes that have arrived stay where they are, and leave when a quarter of the columns can."""
-    fixed = _fixed(problem)
-    state = _started(fixed, problem.strength)
+    fixed, state = _started(problem)
     found, places = state.w.clone(), torch.arange(state.w.shape[2], device=state.w.device)
-    start = state.size
     for iteration in range(ITERATIONS):
         if iteration % CHECKS == 0:
-            near = CLOSE * torch.minimum(start, _below(fixed, state))
+            below = _below(state)
+            near = torch.maximum(CLOSE * torch.minimum(state.start, below), ROUNDING * below)
             state = state._replace(moving=(state.size > near).to(state.w.dtype))
             left = state.moving.amax((0, 1, 3)).nonzero()[:, 0]
             if len(left) <= 0.75 * len(places):
                 found[:, :, places] = state.w
-                state, start = _State(*(each.index_select(2, left) for each in state)), start.index_select(2, left)
-                places = places[left]
+                state, places = _State(*(each.index_select(2, left) for each in state)), places[left]
             if not len(left):
                 break
         state = _stepped(fixed, state)
@@ -98,32 +98,26 @@ def optimum(problem: Problem) -> Tensor:
     return found
 
 
-def _fixed(problem: Problem) -> _Fixed:
-    x, weight, classes = problem.x, problem.weight, problem.target.shape[1]
-    penalised = torch.ones_like(x[0, 0])
-    penalised[-1] = 0
-    return _Fixed(
-        x,
-        x.mT.contiguous(),
-        problem.target,
-        weight * (1 - problem.target),
-        weight,
-        torch.where(weight > 0, classes / max(1, classes - 1) / weight, 0.0),
-        (weight[:, 0] @ x**2 / weight[:, 0].sum(-1, keepdim=True) / classes)[:, None],
-        penalised,
-    )
-
-
-def _started(fixed: _Fixed, strength: Tensor) -> _State:
+def _started(problem: Problem) -> tuple[_Fixed, _State]:
     """All lanes at W = 0."""
-    (groups, n, r), classes, lanes = fixed.x.shape, fixed.target.shape[1], strength.shape[2]
-    w, logits = fixed.x.new_zeros(groups, classes, lanes, r), fixed.x.new_zeros(groups, classes, lanes, n)
-    p, error, missed = _errors(fixed, logits)
-    gradient = _gradient(fixed, strength, w, error)
-    natural = _natural(fixed, strength, missed, gradient)
-    none = torch.zeros_like(strength)
-    size, moving = _dot(natural, gradient), torch.ones_like(strength)
-    return _State(strength, w, logits, p, error, missed, gradient, natural, size, natural, none, none, moving)
+    (groups, n, r), classes, lanes = problem.x.shape, problem.target.shape[1], problem.strength.shape[2]
+    x, weight = problem.x, problem.weight
+    spread = torch.where(weight > 0, classes / max(1, classes - 1) / weight, 0.0)
+    squares = (weight[:, 0] @ x**2 / weight[:, 0].sum(-1, keepdim=True) / classes)[:, None]
+    fixed = _Fixed(x, x.mT.contiguous(), weight, spread, squares)
+    penalty = problem.strength.reciprocal().repeat(1, 1, 1, r)
+    penalty[..., -1] = 0
+    target = problem.target.expand(groups, classes, lanes, n)
+    own, others = target.contiguous(), (weight * (1 - target)).contiguous()
+    w, logits = x.new_zeros(groups, classes, lanes, r), torch.zeros_like(own)
+    p, error, missed = _errors(own, others, logits)
+    gradient = _gradient(fixed, penalty, w, error)
+    natural = _natural(fixed, penalty, missed, gradient)
+    size, none = _dot(natural, gradient), torch.zeros_like(problem.strength)
+    return fixed, _State(
+        penalty, own, others, w, logits, p, error, missed, gradient, natural, size,
+        start=size, direction=natural, kept=none, slope=none, moving=none,
+    )  # fmt: skip
 
 
 def _stepped(fixed: _Fixed, state: _State) -> _State:
@@ -132,66 +126,67 @@ def _stepped(fixed: _Fixed, state: _State) -> _State:
     kept, slope = state.kept * down, torch.where(down, slope, state.size)
     direction = torch.addcmul(state.natural, kept, state.direction)
     after = _searched(fixed, state, _line(fixed, state, direction, slope))
-    gradient = _gradient(fixed, state.strength, after.w, after.error)
-    natural = _natural(fixed, state.strength, after.missed, gradient)
+    gradient = _gradient(fixed, state.penalty, after.w, after.error)
+    natural = _natural(fixed, state.penalty, after.missed, gradient)
     size = _dot(natural, gradient)
     kept = ((size - _dot(natural, state.gradient)) / state.size.clamp_min(TINY)).clamp_min_(0)
     return after._replace(gradient=gradient, natural=natural, size=size, direction=direction, kept=kept)
 
 
-def _errors(fixed: _Fixed, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _errors(own: Tensor, others: Tensor, logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """(p, error, missed). The error at a row's own class is minus the sum of the others: p - 1 would be rounded."""
     p = logits.softmax(1)
-    error = p * fixed.others
+    error = p * others
     missed = error.sum(1, keepdim=True)
-    return p, error.addcmul_(fixed.target, missed, value=-1), missed
+    return p, error.addcmul_(own, missed, value=-1), missed
 
 
-def _gradient(fixed: _Fixed, strength: Tensor, w: Tensor, error: Tensor) -> Tensor:
-    return _product(error, fixed.x).mul_(strength).addcmul_(w, fixed.penalised)
+def _gradient(fixed: _Fixed, penalty: Tensor, w: Tensor, error: Tensor) -> Tensor:
+    return _product(error, fixed.x).addcmul_(w, penalty)
 
 
-def _natural(fixed: _Fixed, strength: Tensor, missed: Tensor, gradient: Tensor) -> Tensor:
+def _natural(fixed: _Fixed, penalty: Tensor, missed: Tensor, gradient: Tensor) -> Tensor:
     """As if the missed probability were spread evenly over the other classes, as it is at W = 0."""
     bend = (missed * (2 - missed * fixed.spread)).sum(-1, keepdim=True)
-    return gradient / torch.addcmul(fixed.penalised, strength * bend, fixed.squares).clamp_min_(TINY)
+    return gradient / torch.addcmul(penalty, bend, fixed.squares).clamp_min_(TINY)
 
 
-def _below(fixed: _Fixed, state: _State) -> Tensor:
+def _below(state: _State) -> Tensor:
     """A bound of the objective from below: -log p is at least 1 - p."""
-    return state.strength * state.missed.sum(-1, keepdim=True) + _dot(state.w, state.w * fixed.penalised) / 2
+    return state.missed.sum(-1, keepdim=True) + _dot(state.w, state.w * state.penalty) / 2
 
 
 def _line(fixed: _Fixed, state: _State, direction: Tensor, slope: Tensor) -> _Line:
-    seen = direction * fixed.penalised
-    return _Line(direction, _product(direction, fixed.across), _dot(direction, seen), _dot(state.w, seen), slope)
+    bent = direction * state.penalty
+    return _Line(direction, _product(direction, fixed.across), _dot(direction, bent), _dot(state.w, bent), slope)
 
 
 def _searched(fixed: _Fixed, start: _State, line: _Line) -> _State:
     """Where the moving lanes stop on their lines: Newton's method in one variable.
 
-    One step is nearly always enough. Later ones that leave the interval known to hold the minimum are halved.
+    One step is nearly always enough. Later ones grow eightfold at most, and halve the interval that holds the minimum
+    where they leave it.
     """
     length = line.slope / _curvature(fixed, start, line) * start.moving
-    state, low, high = _along(fixed, start, line, length), torch.zeros_like(length), torch.full_like(length, torch.inf)
+    state, low, high = _along(start, line, length), torch.zeros_like(length), torch.full_like(length, torch.inf)
     for _ in range(TRIES):
         far = state.slope.abs() * start.moving > FLAT * line.slope
         if not far.any():
             break
         low, high = torch.where(state.slope > 0, length, low), torch.where(state.slope > 0, high, length)
         proposed = length + state.slope / _curvature(fixed, state, line)
-        inside = (proposed > low) & (proposed < high)
-        halved = torch.where(high.isinf(), 2 * length, (low + high) / 2)
-        length = torch.where(far, torch.where(inside, proposed, halved), length)
-        state = _along(fixed, start, line, length)
+        most = torch.where(high.isinf(), GROWTH * length, high)
+        inside = (proposed > low) & (proposed < most)
+        length = torch.where(far, torch.where(inside, proposed, (low + most) / 2), length)
+        state = _along(start, line, length)
     return state._replace(w=torch.addcmul(start.w, length, line.direction, value=-1))
 
 
-def _along(fixed: _Fixed, start: _State, line: _Line, length: Tensor) -> _State:
+def _along(start: _State, line: _Line, length: Tensor) -> _State:
     """The state at this length, but for W and what follows from the gradient there."""
     logits = torch.addcmul(start.logits, length, line.change, value=-1)
-    p, error, missed = _errors(fixed, logits)
-    slope = start.strength * _dot(error, line.change) + line.cross - length * line.own
+    p, error, missed = _errors(start.own, start.others, logits)
+    slope = torch.addcmul(_dot(error, line.change) + line.cross, length, line.square, value=-1)
     return start._replace(logits=logits, p=p, error=error, missed=missed, slope=slope)
 
 
@@ -200,7 +195,7 @@ def _curvature(fixed: _Fixed, state: _State, line: _Line) -> Tensor:
     weighed = state.p * line.change
     mean = weighed.sum(1, keepdim=True)
     spread = weighed.mul_(line.change).sum(1, keepdim=True).sub_(mean.square_())
-    return (state.strength * (spread * fixed.weight).sum(-1, keepdim=True) + line.own).clamp_min_(TINY)
+    return ((spread * fixed.weight).sum(-1, keepdim=True) + line.square).clamp_min_(TINY)
 
 
 def _product(lanes: Tensor, matrix: Tensor) -> Tensor:

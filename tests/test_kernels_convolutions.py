@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench.kernels import convolutions, windows
+from tlbench.kernels import convolutions, products, windows
 from tlbench.kernels.convolutions import conv2d
 
 LANES, IMAGES = 3, 4
@@ -130,6 +130,13 @@ def test_windows_that_overlap_much_or_fill_the_memory_are_not_copied() -> None:
     assert not windows.suit(small, weight, moves._replace(stride=(1, 1)))
     assert windows.suit(torch.empty(2, 4, 16, 2, 2), weight, moves._replace(stride=(1, 1)))
     assert not windows.suit(torch.empty(2, 16, 16, 64, 64, device="meta"), weight, moves)
+
+
+def test_windows_are_left_where_torch_multiplies_faster(monkeypatch) -> None:
+    given = torch.empty(2, 16, 16, 16, 16), torch.empty(2, 32, 16, 3, 3), windows.Moves((2, 2), (1, 1), (1, 1), 1)
+    assert windows.suit(*given)
+    monkeypatch.setattr(products, "BY_TORCH", True)
+    assert not windows.suit(*given)
 
 
 @pytest.mark.parametrize(

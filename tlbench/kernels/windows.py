@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tlbench.kernels import products
+
 Pair = tuple[int, int]  # down, across
 CHANNELS = 16  # fewer are copied too slowly
 BYTES = 2 * 2**20  # of the rows of a lane; more leave the cache, and torch's convolution has more to do than to begin
@@ -31,9 +33,9 @@ def suit(x: Tensor, weight: Tensor, moves: Moves) -> bool:
     """Is this the fastest form of a convolution of x [K, m, c, h, w] with weight [K, o, c, kh, kw]?
 
     It is where windows hardly overlap (3 x 3 pixels two apart copy each pixel 2.25 times, one apart 9 times), or are so
-    few that weights are most of what is read.
+    few that weights are most of what is read. Never where torch multiplies faster than numpy: it convolves well, too.
     """
-    if moves.groups > 1 or moves.dilation != (1, 1) or x.shape[2] < CHANNELS:
+    if products.BY_TORCH or moves.groups > 1 or moves.dilation != (1, 1) or x.shape[2] < CHANNELS:
         return False
     grid = Grid.of(x, weight, moves)
     apart = all(k <= 2 * s for k, s in zip(grid.kernel, grid.stride, strict=True))

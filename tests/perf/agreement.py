@@ -45,7 +45,7 @@ class Points(NamedTuple):
 
     difference: float
     error: float
-    seeds: float  # the standard error that seeds alone give the mean of theirs
+    seeds: float  # the standard error that seeds alone give a mean over these cells
 
     @property
     def close(self) -> bool:
@@ -77,15 +77,14 @@ def accuracies(logits: plain.Logits, block: Block, y: np.ndarray) -> Accuracies:
 
 
 def points(ours: Accuracies, theirs: Accuracies) -> Points:
-    """`error` is NaN for one cell alone, `seeds` for one seed."""
+    """Over the cells of theirs. `error` is NaN for one cell alone, `seeds` where ours are of one seed."""
     differences = [100 * (ours[cell] - theirs[cell]) for cell in theirs]
     by_budget: dict[tuple[str, int], list[float]] = {}
-    for cell, accuracy in theirs.items():
+    for cell, accuracy in ours.items():
         by_budget.setdefault((cell.dataset, cell.budget), []).append(100 * accuracy)
-    errors = [_error(each) for each in by_budget.values()]
-    return Points(
-        float(np.mean(differences)), _error(differences), float(np.sqrt(np.mean(np.square(errors)) / len(errors)))
-    )
+    variances = [_variance(by_budget[cell.dataset, cell.budget]) for cell in theirs]
+    error = (_variance(differences) / len(differences)) ** 0.5
+    return Points(float(np.mean(differences)), error, float(np.mean(variances) / len(variances)) ** 0.5)
 
 
 def _alike(bench: Bench, fits: Sequence[Fit]) -> list[Fit]:
@@ -135,5 +134,5 @@ def _value(head: Tensor, x: Tensor, y: Tensor, strength: float) -> float:
     return float(strength * F.cross_entropy(x.double() @ weight.T + bias, y, reduction="sum") + (weight**2).sum() / 2)
 
 
-def _error(values: Sequence[float]) -> float:
-    return float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+def _variance(values: Sequence[float]) -> float:
+    return float(np.var(values, ddof=1)) if len(values) > 1 else float("nan")

@@ -29,7 +29,7 @@ import tutorial
 import written
 
 from tlbench import block as blocks
-from tlbench import registry, runner
+from tlbench import caches, registry, runner
 from tlbench.datasets import base
 from tlbench.fits import Block
 from tlbench.store import Store
@@ -85,7 +85,8 @@ def main() -> None:
     head = _head(rates)
     print(*head, sep="\n", flush=True)
     with tempfile.TemporaryDirectory(prefix="tlbench-yardstick-") as folder:
-        for block, y in _given(asked, Path(folder)):
+        y = base.sealed_labels(base.load(asked.dataset, caches.folder()))  # the first block shuts the process off
+        for block in _blocks(asked, Path(folder)):
             rows.append(measured(replace(block, plan=plan), y, Path(folder), asked))
             print(_line(rows[-1], rate), flush=True)
     print(*_totals(rows, rate), sep="\n")
@@ -95,35 +96,41 @@ def main() -> None:
 
 
 def measured(block: Block, y: np.ndarray, folder: Path, asked: argparse.Namespace) -> Row:
-    """Contestants take turns, each after a first cell to warm up; y [m] are the test labels."""
-    trials, files = plain.proposed(block), Path(tempfile.mkdtemp(dir=folder))
-    contestants: dict[str, Contestant] = {
-        "tlbench": lambda block: ours(_fresh(block, folder)),
-        "plain": lambda block: plain.work(block, trials),
-    }
-    if issubclass(registry.STRATEGIES[block.strategy], LogisticStrategy):
-        contestants[CACHED] = lambda block: plain.work(block, trials, cached=True)
-    if asked.tutorial:
-        tutorial.write_files(block, files)
-        contestants["tutorial"] = lambda block: tutorial.work(block, trials, files)
-    for contest in contestants.values():
-        contest(replace(block, jobs=block.jobs[:1]))
+    """Contestants take turns, after the checks, which warm them up; y [m] are the test labels."""
+    trials, kept = plain.proposed(block), _fresh(block, folder)
+    states, need = agreement.states(kept, trials), floor.needed(kept, trials)
+    contestants = _contestants(block, trials, folder, tutorials=asked.tutorial)
     seconds: dict[str, list[float]] = {name: [] for name in contestants}
     scores: dict[str, agreement.Accuracies] = {}
     since = time.perf_counter(), time.process_time()
     for _ in range(asked.repeats):
-        for name, contest in contestants.items():
+        for name, (contest, own) in contestants.items():
             before = time.perf_counter()
-            logits = contest(block)
-            seconds[name].append(time.perf_counter() - before)
-            scores[name] = agreement.accuracies(logits, block, y)
-    points = {name: agreement.points(scores["tlbench"], each) for name, each in scores.items() if name != "tlbench"}
+            logits = contest(own)
+            seconds[name].append((time.perf_counter() - before) * len(block.jobs) / len(own.jobs))
+            scores[name] = agreement.accuracies(logits, own, y)
     core = (time.process_time() - since[1]) / (time.perf_counter() - since[0])
-    kept = _fresh(block, folder)
-    need = floor.needed(kept, trials)
+    points = {name: agreement.points(scores["tlbench"], each) for name, each in scores.items() if name != "tlbench"}
     cell = block.jobs[0].cell
-    sizes = need.total, need.caching, core
-    return Row(cell.backbone, cell.strategy, seconds, agreement.states(kept, trials), points, *sizes)
+    return Row(cell.backbone, cell.strategy, seconds, states, points, need.total, need.caching, core)
+
+
+def _contestants(
+    block: Block, trials: plain.Trials, folder: Path, *, tutorials: bool
+) -> dict[str, tuple[Contestant, Block]]:
+    """Each with the cells that it works off; tlbench computes its cached activations anew each time."""
+    found: dict[str, tuple[Contestant, Block]] = {
+        "tlbench": (lambda own: ours(_fresh(own, folder)), block),
+        "plain": (lambda own: plain.work(own, trials), block),
+    }
+    if issubclass(registry.STRATEGIES[block.strategy], LogisticStrategy):
+        found[CACHED] = (lambda own: plain.work(own, trials, cached=True)), block
+    if tutorials:
+        files = Path(tempfile.mkdtemp(dir=folder))
+        tutorial.write_files(block, files)
+        first = tuple(job for job in block.jobs if job.cell.seed == block.jobs[0].cell.seed)
+        found["tutorial"] = (lambda own: tutorial.work(own, trials, files)), replace(block, jobs=first)
+    return found
 
 
 def ours(block: Block) -> plain.Logits:
@@ -134,20 +141,18 @@ def ours(block: Block) -> plain.Logits:
     return {(each.cell.key, number): logits for each in outcomes for number, logits in each.logits.items()}
 
 
-def _given(asked: argparse.Namespace, folder: Path) -> list[tuple[Block, np.ndarray]]:
-    """Blocks with their test labels, which are read before the first block shuts the process off from them."""
+def _blocks(asked: argparse.Namespace, folder: Path) -> list[Block]:
+    """One a network and strategy, in the order in which they were asked for."""
     suite = load_suite("few_shot_vision", "lite", datasets=[asked.dataset], backbones=asked.backbones)
     effort = Effort(trials=asked.trials, steps=asked.steps, batch_size=16, folds="lite")
     suite = replace(
         suite, strategies=tuple(asked.strategies), budgets=tuple(asked.budgets), seeds=tuple(range(asked.seeds)),
         effort=effort,
     )  # fmt: skip
-    data = runner.prepared(suite, Filter())
-    labels = {name: base.sealed_labels(each.loaded) for name, each in data.items()}
     with Store.open(folder / "store") as store:
-        found = runner.planned(suite, store, data, Filter()).blocks
-    found.sort(key=lambda block: (asked.backbones.index(block.backbone), asked.strategies.index(block.strategy)))
-    return [(block, labels[block.jobs[0].cell.dataset]) for block in found]
+        found = runner.planned(suite, store, runner.prepared(suite, Filter()), Filter()).blocks
+    order = [(backbone, strategy) for backbone in suite.backbones for strategy in suite.strategies]
+    return sorted(found, key=lambda block: order.index((block.jobs[0].cell.backbone, block.strategy)))
 
 
 def _fresh(block: Block, folder: Path) -> Block:
@@ -165,7 +170,8 @@ def _head(rates: dict[str, float]) -> list[str]:
     return [
         f"{written.sentence(written.made())}. One process, one thread.",
         "",
-        f"Matrix products, GFLOP/s: {speeds}; the best of them is what the floor's speed means.",
+        f"Matrix products, GFLOP/s: {speeds}; the best of them is what the floor's speed means. The tutorial's loops "
+        "work off the cells of one seed; their seconds are scaled to all.",
         "",
         "| " + " | ".join(titles) + " |",
         "|---" * len(titles) + "|",
@@ -197,7 +203,8 @@ def _totals(rows: Sequence[Row], rate: float) -> list[str]:
         by_time.append(f"{sum(row.median(to) for row in own) / spent:.2f}" if whole else "–")
         geometric.append(f"{statistics.geometric_mean(row.ratio(to)[0] for row in own):.2f}" if whole else "–")
     floor_share = f"{sum(row.flops for row in counted) / rate / spent:.0%}"
-    left_out = f"without {len(rows) - len(counted)} rows" if len(counted) < len(rows) else ""
+    missing = len(rows) - len(counted)
+    left_out = f"without {missing} row{'s' * (missing > 1)}" if missing else ""
     return [
         "| " + " | ".join(["all", "by time", f"{spent:.2f}", *by_time, "", "", "", "", floor_share, left_out]) + " |",
         "| " + " | ".join(["all", "geometric mean", "", *geometric, "", "", "", "", "", left_out]) + " |",

@@ -28,6 +28,8 @@ SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
     "of one pixel": (16, 8, 6, 1, {}),
     "of one pixel, strided": (16, 8, 7, 1, {"stride": 2}),
     "of one pixel, padded": (16, 8, 5, 1, {"padding": 1}),
+    "of one pixel, few channels": (4, 8, 5, 1, {}),
+    "to few channels": (16, 4, 6, 3, {"padding": 1}),
     "dilated": (16, 8, 9, 3, {"stride": 2, "padding": 2, "dilation": 2}),
     "grouped": (16, 8, 8, 3, {"stride": 2, "groups": 4}),
 }

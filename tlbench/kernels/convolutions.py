@@ -19,6 +19,7 @@ from tlbench.kernels import windows
 from tlbench.kernels.products import linear, suits
 from tlbench.kernels.windows import CHANNELS, Grid, Moves, Pair
 
+NARROW = 8  # channels; torch takes a group that reads or makes fewer a slow way
 SMALL = 2**26  # floating-point operations of a lane, up to which a call of its own costs more than lanes side by side
 
 
@@ -31,14 +32,14 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **
     moves = _moves(*rest, **named)
     if moves is None or not suits(x, weight) or x.ndim != 5:
         return None
-    last = x.movedim(2, 4).is_contiguous()
+    last, few = x.movedim(2, 4).is_contiguous(), x.shape[2] < CHANNELS
     pixel = weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1
-    if last and pixel and (weight.ndim == 5 or bias is None or bias.ndim == 1):
+    if pixel and (last or few):
         return _pixels(x, weight, bias, moves)
     if weight.ndim == 4:
         return _shared(x, weight, bias, moves)
     own = bias if bias is None else bias.expand(len(x), -1)
-    if x.shape[2] >= CHANNELS and not last and _operations(x, weight, moves) <= SMALL:
+    if not last and min(weight.shape[1:3]) >= NARROW and _operations(x, weight, moves) <= SMALL:
         return _side_by_side(x, weight, own, moves)
     return (windows.Windows if last and windows.suit(x, weight, moves) else Lanes).apply(x, weight, own, moves)
 

@@ -45,7 +45,7 @@ class Outcome:
 
 
 def work(block: Block) -> list[Outcome]:
-    """One outcome for each job, whatever happens to it; jobs of one budget run fused."""
+    """One outcome for each job, whatever happens to it; all of them run fused."""
     base.seal()
     for plugin in block.plugins:
         registry.load_plugin(plugin)
@@ -55,22 +55,23 @@ def work(block: Block) -> list[Outcome]:
     reason = strategy.skip(block.shape)
     if reason is not None:
         return [Outcome(job.cell, Status.SKIPPED, reason) for job in block.jobs]
-    bench = Bench(block, strategy)
-    outcomes: list[Outcome] = []
-    for budget in sorted({job.cell.budget for job in block.jobs}):
-        outcomes += _whatever_happens(bench, [job for job in block.jobs if job.cell.budget == budget])
-    return outcomes
+    return _whatever_happens(Bench(block, strategy), block.jobs)
 
 
 def _whatever_happens(bench: Bench, jobs: Sequence[Job]) -> list[Outcome]:
-    """Outcomes of jobs run together; where that fails, of each run once more alone, its own failure recorded."""
+    """Outcomes of jobs run together; where that fails, budget by budget; where that does, of each job alone."""
     started = time.time()
     try:
         outcomes = tuned_and_refitted(bench, jobs)
     except Exception:
+        budgets = sorted({job.cell.budget for job in jobs})
+        if len(budgets) > 1:
+            parts = ([job for job in jobs if job.cell.budget == budget] for budget in budgets)
+            return [outcome for part in parts for outcome in _whatever_happens(bench, part)]
         outcomes = [_alone(bench, job) for job in jobs]
+    finished = time.time()
     for outcome in outcomes:
-        outcome.started, outcome.finished = started, time.time()
+        outcome.started, outcome.finished = started, finished
     return outcomes
 
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
 from tlbench import descent, replay, rng
@@ -60,8 +61,9 @@ class Network(NamedTuple):
 
 
 class Pack:
-    """Lanes with equal static values and equally many rows, trained side by side in chunks of `width`.
+    """Lanes with equal static values, trained side by side in chunks of `width`.
 
+    Where a chunk's lanes have unequally many rows, the shorter are filled up with rows of weight 0.
     `width` is 1 until the owner sets it (see width.py). When memory runs out it falls by halves, then each minibatch is
     taken in twice as many `pieces`, whose gradients add up to the same; OutOfMemory is raised when nothing helps.
     """
@@ -192,8 +194,9 @@ class Pack:
         of, bank = [self.lanes[i] for i in lanes], self.network.bank
         if len(of) == 1 and self._latest is not None and self._latest[0] is of[0]:
             return self._latest[1]
-        rows, y = (stacked(each).to(bank.device) for each in zip(*((lane.rows, lane.y) for lane in of), strict=True))
-        data = {"x": read(bank, rows), "y": y, "weight": torch.ones(y.shape, device=bank.device)}
+        columns = zip(*((lane.rows, lane.y, torch.ones(len(lane.y))) for lane in of), strict=True)
+        rows, y, weight = (pad_sequence(list(each), batch_first=True).to(bank.device) for each in columns)
+        data = {"x": read(bank, rows), "y": y, "weight": weight}
         self._latest = (of[0], data) if len(of) == 1 else None
         return data
 

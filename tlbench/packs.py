@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -12,11 +13,13 @@ import torch
 from torch import Tensor
 
 from tlbench import space
+from tlbench.descent import descends
 from tlbench.engine import Lane, Pack
 from tlbench.fits import Bench, Fit, timed
 from tlbench.width import width
 
 STATE_BYTES = 512 * 2**20  # of all lanes that go on from rung to rung
+FILLED = 8  # up to so many times its own rows may a lane be filled up to
 STATE_SHARE = 8  # part of a GPU's memory that they may take instead (a guess, not measured)
 T = TypeVar("T")
 Kind = tuple[tuple[tuple[str, object], ...], int, int]  # static values, training rows, rows held out
@@ -57,7 +60,7 @@ class Bill:
 
 
 class Fits:
-    """Lanes of several cells, in packs of equal static values, equal numbers of rows and equal clocks.
+    """Lanes of several cells, in packs of equal static values, similar numbers of rows and equal clocks.
 
     Between two rungs states are kept while there is room for them. Packs that meet at a rung become one, so that the
     places of lanes that were dropped are taken by lanes of other trials, folds and cells, and chunks stay full. A lane
@@ -123,7 +126,14 @@ class Fits:
 
     def _kind(self, fit: Fit) -> Kind:
         static = tuple(sorted(space.static(self.bench.space, fit.trial.params).items()))
-        return static, len(fit.train), len(fit.held_out)
+        return static, self._rows(fit), len(fit.held_out)
+
+    def _rows(self, fit: Fit) -> int:
+        """Equal for lanes that may be filled up to the same number of rows, at no step's cost."""
+        rows, batch = len(fit.train), fit.job.cell.effort.batch_size
+        if rows < batch or not descends(self.bench.strategy):
+            return rows
+        return batch * FILLED ** math.floor(math.log(rows / batch, FILLED))
 
     def _state_bytes(self, fit: Fit) -> int:
         kind = self._kind(fit)
@@ -141,7 +151,8 @@ class Fits:
         pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
         pack.width = width(self.bench.strategy, pack, self.bench.block.plan)
         self._charge(pack.start, group)
-        self._count(group, pack.init_flops + len(group[0].train) * self.bench.prefix_flops(tap))
+        for fit in group:
+            self._count([fit], pack.init_flops + len(fit.train) * self.bench.prefix_flops(tap))
         return pack, group
 
     def _advance(self, pack: Pack, group: Sequence[Fit], until: int) -> None:

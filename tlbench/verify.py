@@ -111,8 +111,8 @@ def verify(
     _named(DATASETS, cell.dataset, dataset)
     _named(BACKBONES, cell.backbone, backbone)
     suite = _suite(folder, cell, then.kin, plugins)
-    company = [each.cell.seed for each in then.kin if _trained_together(each, record)]
-    only = Filter(budget=(cell.budget,), seed=tuple(company))
+    company = [each.cell for each in then.kin if _trained_together(each, record)]
+    only = Filter(budget=tuple({each.budget for each in company}), seed=tuple({each.seed for each in company}))
     now = runner.identified(suite, runner.prepared(suite), Filter(budget=(cell.budget,), seed=(cell.seed,)))[0]
     changed = (*_unsealed(record, then.sealed), *_changes(cell, now, DECIDES))
     if changed:
@@ -148,7 +148,7 @@ def _trained_together(other: Record, record: Record) -> bool:
     """A pack of lanes begins and ends as one; which lanes it holds decides how sums are rounded."""
     ours, theirs = record.provenance, other.provenance
     together = (ours.started, ours.finished) == (theirs.started, theirs.finished)
-    return other.cell == record.cell or (together and other.cell.budget == record.cell.budget)
+    return other.cell == record.cell or together
 
 
 def _open(cell: Cell, plugins: Sequence[str]) -> None:

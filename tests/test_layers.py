@@ -19,7 +19,7 @@ LAYERS = {
     2: {"strategies", "datasets", "backbones", "kernels"},
     3: {"engine", "descent", "operations", "features", "footprint", "precision", "replay", "suite", "store", "width"},
     4: {"block", "fits", "executors", "halving", "machine", "packs", "provenance", "scorer", "tune"},
-    5: {"runner", "advise", "contract", "exported", "fetch", "report", "verify", "canaries"},
+    5: {"runner", "advise", "contract", "explain", "exported", "fetch", "report", "verify", "canaries"},
     6: {"api", "cli", "__main__", "__init__"},
 }
 LAYER_OF = {part: layer for layer, parts in LAYERS.items() for part in parts}

@@ -79,6 +79,7 @@ def run(
     timeout: Timeout = None,
     results: Results = Path("results"),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")] = False,
+    explain: Annotated[bool, typer.Option("--explain", help="Say also how and why so, and do nothing.")] = False,
 ) -> None:
     """Run what is missing of a suite and write its report.
 
@@ -87,12 +88,18 @@ def run(
     Example: tlbench run few_shot_vision --only strategy=lora,linear_probe --only budget=5
 
     Example: tlbench run few_shot_vision --dataset folder:./my_images
+
+    Example: tlbench run few_shot_vision --explain
     """
     from tlbench.cli_run import Means, plan_text, run_suite
 
     loaded = _suite(suite, preset, plugin, dataset, backbone)
-    if dry_run:
+    if dry_run or explain:
         typer.echo(plan_text(loaded, results, only or [], Means(workers, device)))
+        if explain:
+            from tlbench.cli_explain import explanation
+
+            typer.echo("\n" + explanation(loaded, results, only or [], Means(workers, device)))
         return
     ok = run_suite(loaded, results, only or [], Means(workers, device, timeout))
     raise typer.Exit(0 if ok else TROUBLE)

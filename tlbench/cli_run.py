@@ -49,7 +49,7 @@ def run_suite(suite: Suite, results: Path, only: Sequence[str], means: Means) ->
 def plan_text(suite: Suite, results: Path, only: Sequence[str], means: Means) -> str:
     """Cells, fits and time of a run that does not happen."""
     chosen, found = parse_only(only, suite), devices(means.device)
-    with _reading(results / suite.name) as store:
+    with reading(results / suite.name) as store:
         plan = runner.planned(suite, store, runner.prepared(suite, chosen), chosen)
         seconds, grounds = sum(map(plan.pace.seconds, plan.blocks)), plan.pace.grounds(plan.blocks)
     count = means.workers or (cores() if found == ["cpu"] else len(found))
@@ -152,7 +152,7 @@ def pretrained(name: str, out: Path, *, steps: int | None, seed: int) -> str:
 
 
 @contextmanager
-def _reading(folder: Path) -> Iterator[Store]:
+def reading(folder: Path) -> Iterator[Store]:
     """The store of a folder for reading, or an empty one where nothing is stored yet."""
     if (folder / "results.db").exists():
         with Store.open(folder, create=False) as store:

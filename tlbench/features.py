@@ -86,12 +86,15 @@ class Place(NamedTuple):
     about: Mapping[str, str]  # what they are, for people
     most: int  # bytes, of all that the folder keeps
 
+    def at(self, tap: str, rounding: Sequence[str]) -> Path:
+        """Where `kept` keeps it."""
+        return self.folder / sha256([LAYOUT, self.content, tap, *rounding])
+
     def kept(self, tap: str, rounding: Sequence[str], make: Make, *, rows: int) -> np.ndarray | None:
         """What the network gives at the tap, where `rounding` names all else that it depends on; see features_kept."""
         from tlbench.features_kept import kept  # here, since a process that is shut off from data may not import it
 
-        path = self.folder / sha256([LAYOUT, self.content, tap, *rounding])
-        return kept(path, make, rows=rows, about={**self.about, "tap": tap}, most=self.most)
+        return kept(self.at(tap, rounding), make, rows=rows, about={**self.about, "tap": tap}, most=self.most)
 
 
 def bank(tap: str, prefix: Callable[[], nn.Module], encoded: Bank, *, place: Place) -> Tensor | Bank:
@@ -102,12 +105,9 @@ def bank(tap: str, prefix: Callable[[], nn.Module], encoded: Bank, *, place: Pla
     """
     below = _Below(prefix, encoded)
     computed = Bank(encoded.source, encoded.rows, below, encoded.device)
-    if tap == "input" and computed.nbytes >= encoded.nbytes:
+    if not worth_keeping(tap, computed.nbytes, encoded.nbytes):
         return computed
-    if tap == "blocks.0" and computed.nbytes > RESIDENT_BYTES:
-        return computed  # too large to keep for what a stem costs
-    rounding = [encoded.device.type, torch.__version__]
-    keep = partial(place.kept, tap, rounding, rows=len(encoded))
+    keep = partial(place.kept, tap, rounding(encoded.device), rows=len(encoded))
     try:
         array = keep(partial(_halves if encoded.device.type in precision.MIXED else _all, below, encoded))
     except OverflowError:
@@ -117,6 +117,18 @@ def bank(tap: str, prefix: Callable[[], nn.Module], encoded: Bank, *, place: Pla
     if array.dtype == np.float32 and encoded.device.type == "cpu":
         return torch.from_numpy(array)
     return _resident(Bank(array, np.arange(len(array)), Tensor.float, encoded.device).uploaded())
+
+
+def worth_keeping(tap: str, computed: int, encoded: int) -> bool:
+    """Does a bank of `computed` bytes at a resolved tap, of inputs of `encoded` bytes, go to disk?"""
+    if tap == "input":
+        return computed < encoded
+    return tap != "blocks.0" or computed <= RESIDENT_BYTES  # a larger one is too large to keep for what a stem costs
+
+
+def rounding(device: torch.device) -> list[str]:
+    """What activations depend on beside the inputs and the network: each rounds in its own way."""
+    return [device.type, torch.__version__]
 
 
 def tokens(backbone: Backbone, texts: np.ndarray, *, place: Place) -> np.ndarray:

@@ -173,11 +173,16 @@ class Bench:
         return features.bank(tap, partial(self.prefix, tap), self._inputs(part), place=self._place(part))
 
     def _place(self, part: Part) -> Place:
-        block, cell = self.block, self.block.jobs[0].cell
-        rows = features.named(block.pool_rows) if part == "pool" else "all"
-        content = f"{cell.data_fingerprint}/{part}/{rows}/{self.backbone.name}/{self._weights}"
-        about = {"dataset": cell.dataset, "part": part, "backbone": cell.backbone}
-        return Place(block.cache / "features", content, about, block.cache_bytes)
+        return place(self.block, part, self.backbone.name, self._weights)
+
+
+def place(block: Block, part: Part, network: str, weights: str) -> Place:
+    """Where is kept what a network of this name and fingerprint gives for a block's inputs."""
+    cell = block.jobs[0].cell
+    rows = features.named(block.pool_rows) if part == "pool" else "all"
+    content = f"{cell.data_fingerprint}/{part}/{rows}/{network}/{weights}"
+    about = {"dataset": cell.dataset, "part": part, "backbone": cell.backbone}
+    return Place(block.cache / "features", content, about, block.cache_bytes)
 
 
 def timed(action: Callable[[], T], device: str) -> tuple[T, float]:

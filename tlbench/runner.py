@@ -124,7 +124,7 @@ def run(
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
         how = machine.kept(store, devices[0], say=(lambda _text: None) if progress is None else progress.say)
-        blocks = [replace(block, plan=how) for block in plan.blocks]
+        to_do = [replace(block, plan=how) for block in plan.blocks]
         scorers = {name: each.scorer() for name, each in data.items()}
         for each in data.values():
             store.plan_put(f"data/{each.loaded.fingerprint}", asdict(each.loaded.facts))
@@ -133,7 +133,7 @@ def run(
         if progress is not None:
             progress.start(len(plan.cells), len(plan.cells) - len(plan.missing))
         found_by_block = executors.outcomes(
-            blocks, workers=workers, devices=devices, timeout=means.timeout, started=started
+            to_do, workers=workers, devices=devices, timeout=means.timeout, started=started
         )
         for found in found_by_block:
             dataset = found[0].cell.dataset
@@ -173,12 +173,16 @@ def planned(suite: Suite, store: Store, data: dict[str, Prepared], only: Filter 
     """Cells, those that are missing from the store, and the blocks that would make them."""
     cells = identified(suite, data, only)
     missing = store.missing(cells)
-    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
-    for cell in sorted(missing):
-        groups[cell.dataset, cell.backbone, cell.strategy].append(cell)
     pace = Pace(store.costs() if missing else ())
-    blocks = [_block(suite, data[name[0]], group) for name, group in groups.items()]
-    return Plan(cells, missing, sorted(blocks, key=pace.seconds, reverse=True), pace)
+    return Plan(cells, missing, sorted(blocks(suite, data, missing), key=pace.seconds, reverse=True), pace)
+
+
+def blocks(suite: Suite, data: dict[str, Prepared], cells: Iterable[Cell]) -> list[Block]:
+    """The cells by what they share."""
+    groups: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for cell in sorted(cells):
+        groups[cell.dataset, cell.backbone, cell.strategy].append(cell)
+    return [_block(suite, data[name[0]], group) for name, group in groups.items()]
 
 
 def judged(

@@ -36,8 +36,9 @@ check: $(READY) ## style, types and the layers of the architecture
 	$(BIN)/mypy
 	@$(ONE_THREAD) $(BIN)/python -m pytest -q tests/test_layers.py
 
-perf: $(READY) ## measure speed
-	@$(ONE_THREAD) $(BIN)/python tests/perf/lanes.py $(ARGS)
+perf: $(READY) ## measure speed against plain loops, into results/perf; ARGS go to tests/perf/yardstick.py (a whole grid: grid.py)
+	@$(BIN)/python tests/perf/yardstick.py $(ARGS)
+	@$(ONE_THREAD) $(BIN)/python tests/perf/lanes.py
 	@$(ONE_THREAD) $(BIN)/python tests/perf/report.py
 	@$(ONE_THREAD) $(BIN)/python tests/perf/inference.py
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import plain
 import torch
+from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -46,11 +47,13 @@ class Points(NamedTuple):
     difference: float
     error: float
     seeds: float  # the standard error that seeds alone give a mean over these cells
+    cells: int
 
     @property
     def close(self) -> bool:
-        """Is the difference within twice its own error, or within what seeds leave open anyway?"""
-        return abs(self.difference) <= np.nanmax([2 * self.error, self.seeds, 0.0])
+        """Does its 95 % interval hold 0, or is the difference within what seeds leave open anyway?"""
+        interval = self.error * stats.t.ppf(0.975, self.cells - 1)
+        return abs(self.difference) <= np.nanmax([interval, self.seeds, 0.0])
 
 
 def states(block: Block, trials: plain.Trials) -> States:
@@ -84,7 +87,9 @@ def points(ours: Accuracies, theirs: Accuracies) -> Points:
         by_budget.setdefault((cell.dataset, cell.budget), []).append(100 * accuracy)
     variances = [_variance(by_budget[cell.dataset, cell.budget]) for cell in theirs]
     error = (_variance(differences) / len(differences)) ** 0.5
-    return Points(float(np.mean(differences)), error, float(np.mean(variances) / len(variances)) ** 0.5)
+    return Points(
+        float(np.mean(differences)), error, float(np.mean(variances) / len(variances)) ** 0.5, len(differences)
+    )
 
 
 def _alike(bench: Bench, fits: Sequence[Fit]) -> list[Fit]:

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import born
+import floor
 import memory
 import plain
 import torch
@@ -48,7 +49,6 @@ class Whole(NamedTuple):
 
     seconds: float
     peak_mib: float  # of all its processes at once
-    said: str  # the last that it printed
 
 
 class Task(NamedTuple):
@@ -73,17 +73,21 @@ class Sampled(NamedTuple):
 def main() -> None:
     asked = _parser().parse_args()
     born.again()
-    suite = _suite(asked)
+    torch.set_num_threads(1)
+    suite, rate = _suite(asked), max(floor.rates().values())
     with tempfile.TemporaryDirectory(prefix="tlbench-grid-") as folder:
         runs = {}
         for name, rungs in (("off", ()), ("on", suite.effort.rungs)):
             halved = replace(suite, effort=replace(suite.effort, rungs=rungs))
             runs[name] = run = whole(halved, Path(folder) / name, asked.workers)
-            print(f"tlbench, halving {name}: {run.seconds:.1f} s, {run.peak_mib:.0f} MiB; {run.said}", flush=True)
-        sample = sampled(_tasks(replace(suite, effort=replace(suite.effort, rungs=())), Path(folder)), asked.workers)
-    text = table(suite, runs, sample, asked)
-    data = {"made": written.made(), "workers": asked.workers, "runs": runs, "sample": sample}
-    written.write(asked.out, "grid_quick" if asked.quick else "grid", text=text, data=data)
+            print(f"tlbench, halving {name}: {run.seconds:.1f} s, {run.peak_mib:.0f} MiB", flush=True)
+        suite = replace(suite, effort=replace(suite.effort, rungs=()))
+        sample = sampled(_tasks(suite, Path(folder)), asked.workers)
+        least = operations(suite, Path(folder)) / rate / asked.workers
+    text = table(suite, runs, sample, asked) + _floor_line(runs["off"], least)
+    data = {"made": written.made(), "workers": asked.workers, "runs": runs, "sample": sample, "floor_seconds": least}
+    if not asked.quick:
+        written.write(asked.out, "grid", text=text, data=data)
     print(text)
 
 
@@ -109,10 +113,10 @@ def whole(suite: Suite, folder: Path, workers: int) -> Whole:
         run = subprocess.Popen([sys.executable, "-m", "tlbench", *words], stdout=output, stderr=output, env=environment)
         with memory.Peak(run.pid) as peak:
             code = run.wait()
-    seconds, said = time.perf_counter() - before, (folder / "output").read_text().splitlines()
+    seconds = time.perf_counter() - before
     if code:
-        raise SystemExit("\n".join(["tlbench run went wrong:", *said[-20:]]))
-    return Whole(seconds, peak.mib, said[-1] if said else "")
+        raise SystemExit("\n".join(["tlbench run went wrong:", *(folder / "output").read_text().splitlines()[-20:]]))
+    return Whole(seconds, peak.mib)
 
 
 def sampled(tasks: Sequence[Task], workers: int) -> list[Sampled]:
@@ -132,6 +136,15 @@ def scaled(cells: Mapping[Kind, int], sample: Sequence[Sampled], workers: int) -
         own = [each for each in sample if (each.backbone, each.strategy) == kind]
         total += count * sum(each.seconds for each in own) / sum(each.cells for each in own)
     return total / workers
+
+
+def operations(suite: Suite, folder: Path) -> float:
+    """That a grid needs, halving none of it; counted on the sample's datasets."""
+    own = _of_groups(suite)
+    total = sum(
+        floor.needed(block, plain.proposed(block)).total for block in _blocks(suite, Filter(dataset=own), folder)
+    )
+    return total * len(suite.datasets) / len(own)
 
 
 def table(suite: Suite, runs: Mapping[str, Whole], sample: Sequence[Sampled], asked: argparse.Namespace) -> str:
@@ -163,6 +176,10 @@ def table(suite: Suite, runs: Mapping[str, Whole], sample: Sequence[Sampled], as
     return "\n".join(lines) + "\n"
 
 
+def _floor_line(run: Whole, least: float) -> str:
+    return f"| of the floor's speed ({least:.0f} s) | | {least / run.seconds:.0%} | |\n"
+
+
 def toml(suite: Suite) -> str:
     """A suite file that holds this suite alone."""
     effort = {name: value for name, value in asdict(suite.effort).items() if value}
@@ -182,24 +199,31 @@ def _suite(asked: argparse.Namespace) -> Suite:
     if not asked.quick:
         return suite
     return replace(
-        suite, strategies=("linear_probe", "lora"), datasets=("digits", "count"), budgets=(2,), seeds=(0,),
+        suite, strategies=("majority", "linear_probe", "lora"), datasets=("digits", "count"), budgets=(2,), seeds=(0,),
         effort=replace(suite.effort, steps=16),
     )  # fmt: skip
 
 
 def _tasks(suite: Suite, folder: Path) -> list[Task]:
     """The sample: the cells of the first seed on the first dataset of each group, with their files."""
-    groups = {DATASETS[name].card.group: name for name in reversed(suite.datasets)}
-    only = Filter(dataset=tuple(groups.values()), seed=suite.seeds[:1])
-    with Store.open(folder / "sample") as store:
-        given = runner.planned(suite, store, runner.prepared(suite, only), only).blocks
     found = []
-    for block in given:
+    for block in _blocks(suite, Filter(dataset=_of_groups(suite), seed=suite.seeds[:1]), folder):
         files = folder / "files" / block.jobs[0].cell.dataset
         if not files.exists():
             tutorial.write_files(block, files)
-        found += [Task(contestant, replace(block, cache=folder / "activations"), files) for contestant in CONTESTANTS]
+        found += [Task(contestant, block, files) for contestant in CONTESTANTS]
     return found
+
+
+def _blocks(suite: Suite, only: Filter, folder: Path) -> list[Block]:
+    with Store.open(folder / "planned") as store:
+        found = runner.planned(suite, store, runner.prepared(suite, only), only).blocks
+    return [replace(block, cache=folder / "activations") for block in found]
+
+
+def _of_groups(suite: Suite) -> tuple[str, ...]:
+    """The first dataset of each group."""
+    return tuple({DATASETS[name].card.group: name for name in reversed(suite.datasets)}.values())
 
 
 def _worked_off(task: Task) -> Sampled:

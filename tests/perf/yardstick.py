@@ -3,9 +3,10 @@
     python tests/perf/yardstick.py --strategies lora linear_probe --budgets 2 10 --repeats 3
 
 Contestants: tlbench, `plain` (plain.py), and `tutorial` (tutorial.py). Prints, and writes to results/perf/ as Markdown
-and JSON, a row a network and strategy: seconds of tlbench; ratios of medians to the others, with the smallest and
-largest of a turn; how states and test accuracies differ; the most that caching what is frozen can give; and the share
-that tlbench reaches of the speed that this machine's matrix products would allow (floor.py).
+and JSON, a row a network and strategy: seconds of processor time of tlbench, so that what else runs counts for little;
+ratios of medians to the others, with the smallest and largest of a turn; how states and test accuracies differ; the
+most that caching what is frozen can give; and the share that tlbench reaches of the speed that this machine's matrix
+products would allow (floor.py).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from tlbench.types import Effort
 STRATEGIES = ("linear_probe", "full_finetune", "partial_freeze", "lora", "adapter", "bitfit", "from_scratch")
 CACHED = "plain on cached features"
 OTHERS = ("plain", CACHED, "tutorial")
-FREE = 0.95  # of a core: with less the seconds say little
+FREE = 0.95  # of the time at work: with less a row says so
 Contestant = Callable[[Block], plain.Logits]
 
 
@@ -54,7 +55,7 @@ class Row(NamedTuple):
     points: dict[str, agreement.Points]  # by the other contestant
     flops: int  # that the block needs
     caching: float  # (prefix + suffix) / suffix in operations
-    core: float  # share of a core that the process had
+    core: float  # share of the time in which the process was at work; less where it waits, or others use the core
 
     def median(self, of: str) -> float:
         return statistics.median(self.seconds[of])
@@ -72,7 +73,7 @@ class Row(NamedTuple):
 
     @property
     def remark(self) -> str:
-        busy = [] if self.core > FREE else [f"others worked on this core: {self.core:.0%} of it was left"]
+        busy = [] if self.core > FREE else [f"at work {self.core:.0%} of the time"]
         return "; ".join(([f"does not count: {self.wrong}"] if self.wrong else []) + busy)
 
 
@@ -105,9 +106,9 @@ def measured(block: Block, y: np.ndarray, folder: Path, asked: argparse.Namespac
     since = time.perf_counter(), time.process_time()
     for _ in range(asked.repeats):
         for name, (contest, own) in contestants.items():
-            before = time.perf_counter()
+            before = time.process_time()
             logits = contest(own)
-            seconds[name].append((time.perf_counter() - before) * len(block.jobs) / len(own.jobs))
+            seconds[name].append((time.process_time() - before) * len(block.jobs) / len(own.jobs))
             scores[name] = agreement.accuracies(logits, own, y)
     core = (time.process_time() - since[1]) / (time.perf_counter() - since[0])
     points = {name: agreement.points(scores["tlbench"], each) for name, each in scores.items() if name != "tlbench"}
@@ -168,7 +169,7 @@ def _head(rates: dict[str, float]) -> list[str]:
         "the same, tutorial's", "caching saves at most", "of the floor's speed", "",
     ]  # fmt: skip
     return [
-        f"{written.sentence(written.made())}. One process, one thread.",
+        f"{written.sentence(written.made())}. One process, one thread, seconds of its processor time.",
         "",
         f"Matrix products, GFLOP/s: {speeds}; the best of them is what the floor's speed means. The tutorial's loops "
         "work off the cells of one seed; their seconds are scaled to all.",

@@ -27,8 +27,9 @@ Library = Literal["numpy", "torch"]
 class MachinePlan(NamedTuple):
     """How one machine does its work; the defaults, from which machine.py departs where a measurement says so.
 
-    On one thread of an AMD processor, 16 examples a step, 24 lanes of glyph_vit together took 0.45 to 0.65 of the time
-    of a loop, and 8 lanes 0.5 to 0.75; at 4 examples 48 lanes were better still, at 64 examples 8 were (`make perf`).
+    On one thread of an AMD processor, 16 examples a step, 24 lanes of glyph_vit together took 0.31 to 0.43 of the time
+    of a loop, and 8 lanes 0.42 to 0.52. At 4 examples 48 lanes gained another 0.14 to 0.20, at 64 examples 8 did as well
+    (results/perf/lanes.md).
     """
 
     most: int = 24  # lanes that train together

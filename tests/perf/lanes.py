@@ -1,6 +1,9 @@
-"""How much does fusing lanes gain? Milliseconds of one lane's training step, by width; run by `make perf`.
+"""How much does fusing lanes gain, and how many are best? Milliseconds of one lane's training step; run by `make perf`.
 
-    python tests/perf/lanes.py glyph_vit --examples 16 --widths 1 8 24
+    python tests/perf/lanes.py glyph_vit --examples 4 16 64 --widths 1 8 24 48
+
+Prints, and writes to results/perf/lanes.{md,json}, medians of processor time over widths that take turns in one process
+with one thread, born as a worker is. The plan of this machine was measured on one row of this table (lora, 16 examples).
 """
 
 from __future__ import annotations
@@ -10,8 +13,11 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
+import born
 import torch
+import written
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -19,41 +25,67 @@ from toy import lanes, network, pack  # noqa: E402
 
 import tlbench.strategies  # noqa: E402, F401 - registers
 from tlbench import backbones, space  # noqa: E402
+from tlbench.engine import Pack  # noqa: E402
 from tlbench.registry import STRATEGIES  # noqa: E402
 
-STEPS, REPEATS = 4, 3
+STEPS, ROUNDS = 2, 3
+RESULTS = Path("results/perf")
 
 
-def step_ms(name: str, backbone: str, *, examples: int, width: int, count: int) -> float:
-    """Milliseconds of one lane's step: the median over repeats of `count` lanes trained `width` at a time."""
+class Row(NamedTuple):
+    """Milliseconds of a lane's step, by width."""
+
+    strategy: str
+    examples: int
+    ms: dict[int, float]
+
+
+def measured(name: str, backbone: str, examples: int, widths: list[int]) -> Row:
     strategy = STRATEGIES[name]()
     net, y = network(strategy, backbones.get(backbone), space.defaults(strategy.space), rows=4 * examples)
-    made = pack(strategy, net, lanes(strategy, y, count=count, rows=examples), width=width, steps=100, batch=examples)
-    made.start()
-    made.advance(1)
-    times = []
-    for repeat in range(REPEATS):
-        before = time.process_time()
-        made.advance(1 + STEPS * (repeat + 1))
-        times.append((time.process_time() - before) / STEPS / count * 1e3)
-    return statistics.median(times)
+    packs: dict[int, Pack] = {}
+    for width in widths:
+        of = lanes(strategy, y, count=width, rows=examples)
+        packs[width] = pack(strategy, net, of, width=width, steps=100, batch=examples)
+        packs[width].start()
+        packs[width].advance(1)
+    times: dict[int, list[float]] = {width: [] for width in widths}
+    for _ in range(ROUNDS):
+        for width, made in packs.items():
+            before = time.process_time()
+            made.advance(made.done[0] + STEPS)
+            times[width].append((time.process_time() - before) / STEPS / width * 1e3)
+    return Row(name, examples, {width: round(statistics.median(each), 3) for width, each in times.items()})
+
+
+def table(rows: list[Row], widths: list[int]) -> str:
+    head = ["strategy", "examples", *(f"{width} together" for width in widths), "best", "gain"]
+    lines = [" | ".join(["", *head, ""]).strip(), "|---|" + "---:|" * (len(head) - 1)]
+    for row in rows:
+        best = min(row.ms, key=lambda width: row.ms[width])
+        cells = [row.strategy, str(row.examples), *(f"{row.ms[width]:.2f}" for width in widths)]
+        lines.append("| " + " | ".join([*cells, str(best), f"{row.ms[widths[0]] / row.ms[best]:.2f}"]) + " |")
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone", nargs="?", default="glyph_vit")
-    parser.add_argument("--examples", type=int, default=16)
-    parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 24])
+    parser.add_argument("--examples", type=int, nargs="+", default=[4, 16, 64])
+    parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 24, 48])
+    parser.add_argument("--strategies", nargs="+")
     asked = parser.parse_args()
+    plan, how = born.again(), written.made()
     torch.set_num_threads(1)
-    print(f"{asked.backbone}, {asked.examples} examples a step, one thread: CPU milliseconds of a lane's step")
-    print("strategy".ljust(18) + "".join(f"width {width}".rjust(11) for width in asked.widths) + "   gain")
-    for name in (name for name, strategy in STRATEGIES.items() if strategy.trains):
-        row = [
-            step_ms(name, asked.backbone, examples=asked.examples, width=width, count=max(asked.widths))
-            for width in asked.widths
-        ]
-        print(name.ljust(18) + "".join(f"{ms:11.2f}" for ms in row) + f"   {row[0] / min(row):.2f}", flush=True)
+    named = asked.strategies or [name for name, strategy in STRATEGIES.items() if strategy.trains]
+    rows = [measured(name, asked.backbone, examples, asked.widths) for examples in asked.examples for name in named]
+    text = (
+        f"Milliseconds of one lane's training step on {asked.backbone}, and how many times faster the best number of "
+        f"lanes together is than {asked.widths[0]}; the plan of this machine takes {plan.most} at most.\n\n"
+        f"{table(rows, asked.widths)}\n\n{written.sentence(how)}\n"
+    )
+    print(text)
+    written.write(RESULTS, "lanes", text=text, data={"made": how, "plan": plan, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tlbench.cli_run import reading
 from tlbench.executors import Means
 from tlbench.explain import Files, Way, ways
 from tlbench.machine import Figures, Machine
+from tlbench.precision import LARGE, MIXED
 from tlbench.provenance import devices
 from tlbench.suite import Suite, parse_only
 
@@ -35,7 +36,7 @@ def explanation(suite: Suite, results: Path, only: Sequence[str], means: Means) 
     return "\n".join(
         [
             f"how this machine works ({known.source}):",
-            _printed(_of_machine(known)),
+            _printed(_of_machine(known, device)),
             f"how blocks are done (lanes are those of tuning at {largest} labels a class):",
             _printed(_of_ways([way for way in found if not way.skipped])),
             *(f"  {way.strategy} on {way.backbone} is skipped: {way.skipped}" for way in found if way.skipped),
@@ -43,7 +44,7 @@ def explanation(suite: Suite, results: Path, only: Sequence[str], means: Means) 
     )
 
 
-def _of_machine(known: Machine) -> Table:
+def _of_machine(known: Machine, device: str) -> Table:
     plan, figures = known.plan, known.figures
     table = _table("", "chosen", "measured")
     for what, choice, measured in (
@@ -52,9 +53,16 @@ def _of_machine(known: Machine) -> Table:
         ("lanes that train together", f"{plan.most} at most", _steps(figures)),
         ("lanes one by one", f"from {plan.wide} channels on", _gains(figures)),
         ("memory of one step", f"{caches.size(plan.step_bytes)} at most", "(a rule)"),
+        ("precision and layout", _precision(device), "(a rule)"),
     ):
         table.add_row(what, choice, measured)
     return table
+
+
+def _precision(device: str) -> str:
+    if device.partition(":")[0] not in MIXED:
+        return "float32, as torch lays it out"
+    return f"bfloat16 and channels last below the tap; bfloat16 above it from {LARGE:,} parameters on"
 
 
 def _speeds(rates: Mapping[str, float]) -> str:

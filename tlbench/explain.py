@@ -23,7 +23,7 @@ from tlbench.precision import mixed
 from tlbench.registry import STRATEGIES
 from tlbench.strategies.base import Strategy
 from tlbench.strategies.gradient import GradientStrategy
-from tlbench.width import Lanes, limited
+from tlbench.width import Lanes, MachinePlan, limited
 
 OPTIMIZERS = {"adamw": "AdamW", "sgd": "SGD"}
 
@@ -84,7 +84,7 @@ def _of_strategy(cut: _Cut, strategy: Strategy, group: Sequence[Block]) -> Itera
             tap=tap,
             below=cut.operations(tap) / max(1, cut.operations("features")),
             lanes=lanes,
-            products=_products(pack, lanes, group[0]),
+            products=_products(pack, lanes, group[0].plan),
             files=cut.files(tap, group),
         )
 
@@ -170,12 +170,16 @@ def _solver(strategy: Strategy, pack: Pack) -> str:
     return f"solved as a path of {', '.join(dynamic)}" if dynamic else "closed form"
 
 
-def _products(pack: Pack, lanes: Lanes, block: Block) -> str:
+def _products(pack: Pack, lanes: Lanes, plan: MachinePlan) -> str:
     """Which library multiplies above the tap, and in which precision where that is not float32."""
     tail, device = pack.network.tail, pack.network.bank.device
-    if device.type in precision.MIXED:
-        return "torch, bfloat16" if precision.parameters(tail) >= precision.LARGE else "torch"
-    narrow = any(type(m) in (nn.Linear, nn.Conv2d) for m in tail.modules()) or not list(tail.parameters())
-    stacked = device.type == "cpu" and (lanes.together > 1 or not pack.strategy.trains)
-    names = [block.plan.products if stacked else "torch"] if narrow else []
-    return " and ".join([*names, *(["oneDNN"] if any(isinstance(m, Linear) for m in tail.modules()) else [])])
+    if device.type != "cpu":
+        large = device.type in precision.MIXED and precision.parameters(tail) >= precision.LARGE
+        return "torch, bfloat16" if large else "torch"
+    if not pack.strategy.trains:
+        return plan.products
+    layers = [module for module in tail.modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    by = [
+        "oneDNN" if isinstance(layer, Linear) else plan.products if lanes.together > 1 else "torch" for layer in layers
+    ]
+    return " and ".join(sorted(set(by))) or plan.products  # no layer at all: the head alone

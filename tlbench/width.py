@@ -28,8 +28,8 @@ class MachinePlan(NamedTuple):
     """How one machine does its work; the defaults, from which machine.py departs where a measurement says so.
 
     On one thread of an AMD processor, 16 examples a step, 24 lanes of glyph_vit together took 0.31 to 0.43 of the time
-    of a loop, and 8 lanes 0.42 to 0.52. At 4 examples 48 lanes gained another 0.14 to 0.20, at 64 examples 8 did as well
-    (results/perf/lanes.md).
+    of a loop, and 8 lanes 0.42 to 0.52. At 4 examples 48 lanes gained another 0.14 to 0.20, at 64 examples 8 did as
+    well (results/perf/lanes.md).
     """
 
     most: int = 24  # lanes that train together

@@ -2,8 +2,8 @@
 
     python tests/perf/lanes.py glyph_vit --examples 4 16 64 --widths 1 8 24 48
 
-Prints, and writes to results/perf/lanes.{md,json}, medians of processor time over widths that take turns in one process
-with one thread, born as a worker is. The plan of this machine was measured on one row of this table (lora, 16 examples).
+Prints, and writes to results/perf/lanes.{md,json}, medians of processor time over widths that take turns in one
+process with one thread, born as a worker is. A machine's plan comes from one row of this table (lora, 16 examples).
 """
 
 from __future__ import annotations

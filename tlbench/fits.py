@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal, NamedTuple, TypeVar
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tlbench import backbones, features, space
+from tlbench.backbones.base import Backbone
 from tlbench.caches import most_bytes
 from tlbench.datasets import base
 from tlbench.engine import Network, Pack
@@ -85,7 +86,6 @@ class Bench:
         self._weights = self.backbone.fingerprint
         if block.jobs[0].cell.weights_fingerprint not in ("", self._weights):
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
-        self._scratch = self.backbone.scratch()
         self._encoded: dict[str, Bank] = {}
         self._networks: dict[str, Network] = {}
         self._tests: dict[str, Tensor | Bank] = {}
@@ -113,10 +113,16 @@ class Bench:
     def network(self, tap: str) -> Network:
         if tap not in self._networks:
             block = self.block
-            tail, scratch = (b.tail(tap).to(block.device) for b in (self.backbone, self._scratch))
+            tail = self.backbone.tail(tap).to(block.device)
+            scratch = self._scratch.tail(tap).to(block.device) if list(tail.parameters()) else tail
             bank = self._bank(tap, "pool")
             self._networks[tap] = Network(bank, tail, scratch, block.shape.num_classes, block.flips)
         return self._networks[tap]
+
+    @cached_property
+    def _scratch(self) -> Backbone:
+        """Drawn where a strategy may begin with it: there is a network above its tap."""
+        return self.backbone.scratch()
 
     def prefix(self, tap: str) -> nn.Module:
         """The network below the tap, on the device."""

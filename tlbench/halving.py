@@ -47,6 +47,11 @@ class Race:
         self.alive = list({id(fit.trial): fit.trial for fit in fits}.values())
         self.clock, self.ahead = 0, list(rungs)
 
+    @property
+    def decided(self) -> bool:
+        """Is nobody trained further after the next rung?"""
+        return len(self.ahead) == 1 or len(self.alive) <= self.job.cell.effort.eta
+
     def compare(self, logits: Iterable[tuple[Fit, np.ndarray]], bill: Bill) -> None:
         """Values of living trials from their lanes' out-of-fold logits [v, C] at the next rung."""
         self.clock = self.ahead.pop(0)
@@ -95,7 +100,7 @@ def whole(bench: Bench, job: Job, trials: int) -> int:
 def _to_next_rung(fits: Fits, races: Sequence[Race], bill: Bill) -> None:
     until = races[0].ahead[0]
     logits: dict[str, list[tuple[Fit, np.ndarray]]] = {race.job.cell.key: [] for race in races}
-    for fit, each in fits.out_of_fold(_lanes(races), until, last=len(races[0].ahead) == 1):
+    for fit, each in fits.out_of_fold(_lanes(races), until, last=all(race.decided for race in races)):
         logits[fit.job.cell.key].append((fit, each))
     for race in races:
         race.compare(logits[race.job.cell.key], bill)

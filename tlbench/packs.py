@@ -18,7 +18,7 @@ from tlbench.engine import Lane, Pack
 from tlbench.fits import Bench, Fit, timed
 from tlbench.width import width
 
-STATE_BYTES = 512 * 2**20  # of all lanes that go on from rung to rung
+STATE_BYTES = 256 * 2**20  # of all lanes that go on from rung to rung
 FILLED = 8  # up to so many times its own rows may a lane be filled up to
 STATE_SHARE = 8  # part of a GPU's memory that they may take instead (a guess, not measured)
 T = TypeVar("T")

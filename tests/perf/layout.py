@@ -26,10 +26,11 @@ import torch
 import written
 
 from tlbench import block as blocks
-from tlbench import executors, runner
+from tlbench import executors, machine, runner
 from tlbench.block import Outcome
 from tlbench.executors import Means
 from tlbench.fits import Block
+from tlbench.store import Store
 from tlbench.suite import Suite, load_suite
 
 LOG, TICK = "TLBENCH_PERF_LOG", 0.5  # a file of lines (process, begin, end, busy threads); seconds between samples
@@ -65,6 +66,9 @@ def main() -> None:
     executors._work = work
     with tempfile.TemporaryDirectory() as folder:
         os.environ["TLBENCH_CACHE"] = folder
+        with Store.open(Path(folder) / "machine") as store:
+            plan = machine.kept(store, "cpu", say=print)
+        machine.kept = lambda *_, **__: plan  # measured once, not for each new folder
         turn(suite, layouts[0])  # makes datasets and features
         for _ in range(asked.repeats):
             for layout in layouts:

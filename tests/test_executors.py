@@ -74,6 +74,26 @@ def test_there_are_no_more_workers_than_cores():
     assert 1 <= cores() <= (os.cpu_count() or 1)
 
 
+def complaints() -> list[str]:
+    """What numpy says of a product that a lane may come to which diverges."""
+    import warnings
+
+    import numpy as np
+
+    square = np.full((64, 64), np.inf, np.float32)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        assert np.isnan(np.matmul(square, np.zeros_like(square))).all()
+    return [str(each.message) for each in said]
+
+
+def test_a_lane_that_diverges_is_a_status_and_no_warning():
+    from tlbench import executors
+
+    with executors._pool(1, ["cpu"]) as pool:
+        assert pool.schedule(complaints).result() == []
+
+
 def test_a_worker_has_one_thread_a_library(monkeypatch):
     from tlbench import executors
 

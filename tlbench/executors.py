@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from tlbench.executors_cores import Seats, seats, sit
@@ -148,8 +149,9 @@ def _work(block: Block) -> list[Outcome]:
 
 
 def _settle(parent: int, places: Seats | None) -> None:
-    """Takes a core, leaves Ctrl-C to the parent, and ends with it."""
+    """Takes a core, leaves Ctrl-C to the parent, is silent about numbers, and ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    np.seterr(over="ignore", invalid="ignore")  # what a lane comes to that diverges is told by its status
     if places is not None:
         sit(places)
 

@@ -51,6 +51,15 @@ def test_it_removes_what_is_named_and_nothing_else(home: Path, what: str, activa
     assert len(list((home / "datasets").iterdir())) == datasets
 
 
+def test_what_was_measured_of_the_machine_goes_with_all(home: Path) -> None:
+    (home / "machine").mkdir()
+    for what in ("activations", "datasets"):
+        typed("cache", "--clear", what)
+        assert (home / "machine").is_dir()
+    typed("cache", "--clear", "all")
+    assert not (home / "machine").exists()
+
+
 def test_what_is_being_made_stays(home: Path) -> None:
     with cache.building(home / "features" / "slow"):
         assert "1 are being made at this moment and stay" in typed("cache", "--clear", "activations")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,8 @@ def cache(
     """Show what is kept between runs and what disk it takes, or remove it.
 
     Activations are what frozen networks give for the inputs of datasets. They may be removed at any time, also while
-    something runs; datasets only while nothing does. TLBENCH_CACHE names another folder, and TLBENCH_CACHE_GB how much
+    something runs; datasets only while nothing does. `all` takes also what was measured of this machine, so that the
+    next new results folder measures it again. TLBENCH_CACHE names another folder, and TLBENCH_CACHE_GB how much
     activations may take: what was not used for longest goes first.
 
     Example: tlbench cache
@@ -42,6 +44,8 @@ def cache(
             _show(kind, caches.folder() / part, bound)
         elif clear in (kind, Kept.ALL):
             _clear(kind, caches.folder() / part)
+    if clear is Kept.ALL:
+        shutil.rmtree(caches.folder() / "machine", ignore_errors=True)
 
 
 def _show(kind: Kept, folder: Path, bound: str) -> None:

@@ -102,7 +102,7 @@ def here(*, say: Callable[[str], None]) -> tuple[Figures, str]:
 
 
 def measured() -> Figures:
-    """Takes about six seconds of one core, two where AVX-512 is not to be tried."""
+    """Takes about six seconds of one core; most of it is the loading of libraries."""
     rates: dict[str, float] = {}
     told = MachinePlan(openblas=AVX512)
     if avx512():

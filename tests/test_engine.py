@@ -17,7 +17,7 @@ from tlbench.width import MachinePlan, width
 
 BUILT_IN = [
     "adapter", "bitfit", "from_scratch", "full_finetune", "linear_probe", "lora", "majority", "nearest_mean",
-    "partial_freeze", "pixels_logistic",
+    "partial_freeze", "pixels_logistic", "ridge_probe",
 ]  # fmt: skip
 TRAINED = [name for name in BUILT_IN if STRATEGIES[name].trains]
 
@@ -117,7 +117,7 @@ def test_lanes_dropped_and_admitted_on_the_way_change_nothing():
 
 
 @pytest.mark.parametrize("rows", [8, 20])
-@pytest.mark.parametrize("name", ["full_finetune", "lora", "linear_probe", "nearest_mean", "majority"])
+@pytest.mark.parametrize("name", ["full_finetune", "lora", "linear_probe", "ridge_probe", "nearest_mean", "majority"])
 def test_rows_of_weight_zero_change_nothing(name, rows):
     strategy, net, of = set_up(name, rows=rows, count=1)
     made = pack(strategy, net, of, batch=12)

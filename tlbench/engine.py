@@ -202,13 +202,14 @@ class Pack:
 
     def _entry(self, lane: int) -> Entry:
         """One lane's (rows and labels, dynamic values, key)."""
-        return {name: each[0] for name, each in self._data([lane]).items()}, *self._own(self.lanes[lane])
+        return pytree.tree_map(lambda leaf: leaf[0], (self._data([lane]), *self._own([lane])))
 
-    def _own(self, lane: Lane) -> tuple[dict[str, Tensor], Tensor]:
-        """What a lane does not share: dynamic values and a key."""
-        (hp, _, _, seed), device = lane, self.network.bank.device
-        values = {name: torch.tensor(v, device=device) for name, v in dynamic(self.strategy.space, hp).items()}
-        return values, rng.key(seed).to(device)
+    def _own(self, lanes: Sequence[int]) -> tuple[dict[str, Tensor], Tensor]:
+        """What lanes do not share, stacked: dynamic values and keys."""
+        own, device = [self.lanes[i] for i in lanes], self.network.bank.device
+        values = [dynamic(self.strategy.space, lane.hp) for lane in own]
+        columns = {name: torch.tensor([each[name] for each in values], device=device) for name in values[0]}
+        return columns, torch.stack([rng.key(lane.seed) for lane in own]).to(device)
 
     def _task(self, data: dict[str, Tensor]) -> Task:
         net = self.network
@@ -281,7 +282,7 @@ class Pack:
     def _stacked(self, chunk: Sequence[int], rows: Sequence[int], held_out: Sequence[Tensor] | None) -> tuple:
         data = self._data(rows)
         judged = {"held_out": stacked([held_out[i] for i in rows]).to(self.network.bank.device)} if held_out else {}
-        return {**data, **judged}, *stacked([self._own(self.lanes[i]) for i in chunk])
+        return {**data, **judged}, *self._own(chunk)
 
     def _spare(self, lanes: int, error: BaseException) -> None:
         """Takes less at once from now on. Raises OutOfMemory when that was tried to the end."""

@@ -56,9 +56,9 @@ def test_states_that_part_are_seen(tmp_path):
     (key, (first, *_)), *_ = trials.items()
     setting, fit = plain.setting(given), next(plain.fits(given.jobs[0], [first]))
     bench = Bench(given, setting.strategy)
-    ours = agreement._begun(bench, [fit])[0]
-    assert agreement._distance(setting, fit, ours) < agreement.CLOSE
-    assert agreement._distance(setting, fit, ours * 1.001) > agreement.CLOSE
+    ours, theirs = agreement._begun(bench, [fit])[0], agreement._plain(setting, fit)
+    assert agreement._distance(setting, fit, theirs, ours) < agreement.CLOSE
+    assert agreement._distance(setting, fit, theirs, ours * 1.001) > agreement.CLOSE
 
 
 def test_two_classes_are_solved_as_tlbench_solves_them(tmp_path):
@@ -70,7 +70,7 @@ def test_two_classes_are_solved_as_tlbench_solves_them(tmp_path):
     x, y = plain.features(setting, fit)
     strength = torch.tensor(fit.trial.params["C"])
     ours = torch.column_stack(logistic_regression(x, y, torch.ones(len(y)), 2, strength))
-    values = [agreement._value(h.double(), x, y, float(strength)) for h in (ours, plain.head(setting, fit))]
+    values = [agreement._value(h, x, y, float(strength)) for h in (ours, plain.head(setting, fit))]
     assert values[0] == pytest.approx(values[1], rel=1e-3)
 
 
@@ -120,11 +120,11 @@ def test_accuracies_agree_within_the_noise_of_seeds():
 def test_a_row_whose_states_differ_does_not_count(tmp_path):
     same = agreement.points(cells([0.5, 0.6]), cells([0.5, 0.6]))
     seconds = {"tlbench": [1.0, 2.0, 3.0], "plain": [4.0, 4.0, 4.0]}
-    far = agreement.States(1e-3, 1e-6, 8)
+    far = agreement.States(1e-3, 1e-6, 8, 1e-7)
     row = yardstick.Row("glyph_vit", "lora", seconds, far, {"plain": same}, 10**9, 1.0, 1.0)
     assert row.ratio("plain") == (2.0, 4 / 3, 4.0)
     assert "does not count: states differ" in yardstick._line(row, 1e9) and yardstick._totals([row], 1e9) == []
-    good = row._replace(states=agreement.States(1e-7, 1e-6, 8))
+    good = row._replace(states=agreement.States(1e-7, 1e-6, 8, 1e-7))
     totals = yardstick._totals([row, good], 1e9)
     assert (
         "| all | by time | 2.00 | 2.00 | – | – |" in totals[0] and "50%" in totals[0] and "without 1 row" in totals[0]
@@ -153,9 +153,11 @@ def test_memory_of_a_child_is_seen():
 
 
 def test_what_is_written_is_json_and_whole(tmp_path):
-    row = agreement.States(float("nan"), 1.0, 2)
+    row = agreement.States(float("nan"), 1.0, 2, 0.0)
     written.write(tmp_path, "name", text="| a |\n", data={"rows": [row]})
-    assert json.loads((tmp_path / "name.json").read_text()) == {"rows": [{"alone": None, "together": 1.0, "lanes": 2}]}
+    assert json.loads((tmp_path / "name.json").read_text()) == {
+        "rows": [{"alone": None, "together": 1.0, "lanes": 2, "rounding": 0.0}]
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == ["name.json", "name.md"]
 
 

@@ -111,8 +111,11 @@ def fitted(given: Setting, fit: Fit) -> Predict:
     raise ValueError(f"{given.strategy.name}: there is no plain form of it here")
 
 
-def trained(given: Setting, fit: Fit, *, until: int | None = None) -> nn.Module:
-    """The fitted network, raw inputs -> logits, after all steps or the first `until`."""
+def trained(given: Setting, fit: Fit, *, until: int | None = None, backwards: bool = False) -> nn.Module:
+    """The fitted network, raw inputs -> logits, after all steps or the first `until`.
+
+    `backwards` takes the rows of each batch in reverse: the same but for rounding.
+    """
     hp, key = fit.trial.params, rng.key(fit.seed)
     x, y = given.pool[fit.job.rows[fit.train]], torch.from_numpy(fit.job.y[fit.train])
     prefix, task = _task(given, x, y, hp)
@@ -126,6 +129,8 @@ def trained(given: Setting, fit: Fit, *, until: int | None = None) -> nn.Module:
     optimizer = torch.optim.AdamW(free, lr=hp["lr"], weight_decay=hp.get("weight_decay", 0.0), eps=EPSILON)
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda i: float(schedule(clocks[min(i, steps - 1)])))
     for rows, _, keys in list(batches)[:until]:
+        if backwards:
+            rows, keys = rows.flip(0), keys.flip(0)
         with torch.no_grad():
             h = prefix(x[rows])
         loss = F.cross_entropy(model(given.strategy.augment(task, hp, h, keys)), y[rows])

@@ -165,8 +165,8 @@ def _head(rates: dict[str, float]) -> list[str]:
     speeds = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in rates.items())
     titles = [
         "network", "strategy", "tlbench, s", "plain / tlbench", "plain on cached features / tlbench",
-        "tutorial / tlbench", "states after 10 steps, alone and among others", "accuracy less plain's, points",
-        "the same, tutorial's", "caching saves at most", "of the floor's speed", "",
+        "tutorial / tlbench", "states after 10 steps: alone, among others, of rounding",
+        "accuracy less plain's, points", "the same, tutorial's", "caching saves at most", "of the floor's speed", "",
     ]  # fmt: skip
     return [
         f"{written.sentence(written.made())}. One process, one thread, seconds of its processor time.",
@@ -184,7 +184,7 @@ def _line(row: Row, rate: float) -> str:
     states = row.states
     values = [
         row.backbone, row.strategy, f"{median:.2f}", *(_ratio(row, to) for to in OTHERS),
-        f"{states.alone:.0e}, {states.together:.0e} of {states.lanes}" if states.lanes else "–",
+        f"{states.alone:.0e}, {states.together:.0e} of {states.lanes}, {states.rounding:.0e}" if states.lanes else "–",
         *(_points(row.points.get(to)) for to in ("plain", "tutorial")),
         f"{row.caching:.1f}x", f"{row.flops / rate / median:.0%}", row.remark,
     ]  # fmt: skip

@@ -303,3 +303,13 @@ def test_a_cell_without_fingerprints_stands_for_the_data_measured_last(folder: P
 def test_an_empty_store_has_an_empty_frame(folder: Path) -> None:
     with Store.open(folder) as store:
         assert store.frame().empty and "score" in store.frame().columns
+
+
+def test_a_block_of_any_size_is_sealed(folder: Path) -> None:
+    keys = [f"{number:064x}" for number in range(2000)]
+    with Store.open(folder) as store:
+        with store._engine.connect() as connection:  # which the store takes again
+            connection.connection.driver_connection.setlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER, 999)
+        for seal in ("a" * 64, "b" * 64):
+            store.put_seals(dict.fromkeys(keys, seal))
+        assert {store.seal(key) for key in keys[::499]} == {"b" * 64}

@@ -150,7 +150,7 @@ class Store:
         """Keeps the seal of each cell's selection, durably, before anyone looks at its test labels."""
         if seals:
             with self._transaction() as connection:
-                connection.execute(SEALS.delete().where(SEALS.c.key.in_(list(seals))))
+                _delete(connection, list(seals), of=SEALS)
                 connection.execute(SEALS.insert(), [{"key": key, "seal": seals[key]} for key in sorted(seals)])
 
     def seal(self, key: str) -> str | None:
@@ -249,9 +249,9 @@ def _damage(folder: Path, text: str) -> str:
     )
 
 
-def _delete(connection: sa.Connection, keys: Sequence[str]) -> None:
+def _delete(connection: sa.Connection, keys: Sequence[str], *, of: sa.Table = ROWS) -> None:
     for start in range(0, len(keys), CHUNK):
-        connection.execute(ROWS.delete().where(ROWS.c.key.in_(keys[start : start + CHUNK])))
+        connection.execute(of.delete().where(of.c.key.in_(keys[start : start + CHUNK])))
 
 
 def _locked(folder: Path) -> FileLock:

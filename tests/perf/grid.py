@@ -111,8 +111,11 @@ def whole(suite: Suite, folder: Path, workers: int) -> Whole:
     before = time.perf_counter()
     with (folder / "output").open("w") as output:
         run = subprocess.Popen([sys.executable, "-m", "tlbench", *words], stdout=output, stderr=output, env=environment)
-        with memory.Peak(run.pid) as peak:
-            code = run.wait()
+        try:
+            with memory.Peak(run.pid) as peak:
+                code = run.wait()
+        finally:
+            run.terminate()  # where this script is stopped, what it started ends too
     seconds = time.perf_counter() - before
     if code:
         raise SystemExit("\n".join(["tlbench run went wrong:", *(folder / "output").read_text().splitlines()[-20:]]))

@@ -115,7 +115,7 @@ def _on_test(bench: Bench, jobs: Sequence[Job], searches: Sequence[Search], labe
 
 def table(rows: Sequence[Row]) -> str:
     everything = [sum((getattr(row, name) for row in rows), start=[]) for name in ("best", "lost", "lost_on_test")]
-    pairs = [tuple(np.sum([getattr(row, name) for row in rows], axis=0)) for name in ("steps", "seconds", "refits")]
+    pairs = [np.sum([getattr(row, name) for row in rows], axis=0).tolist() for name in ("steps", "seconds", "refits")]
     head = [
         f"`{_command()}`, one thread, {os.cpu_count()} cores, torch {torch.__version__}",
         "",
@@ -126,7 +126,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    steps, seconds, refits = (f"{b:,.0f} of {a:,.0f} ({a / b:.1f}x)" for a, b in (row.steps, row.seconds, row.refits))
+    steps, refits = (f"{b:,} of {a:,} ({a / b:.1f}x)" for a, b in (row.steps, row.refits))
+    seconds = "{1:.1f} of {0:.1f} ({2:.1f}x)".format(*row.seconds, row.seconds[0] / row.seconds[1])
     lost, on_test = _mean(row.lost), _mean(row.lost_on_test)
     return (
         f"| {row.name} | {len(row.lost)} | {100 * np.mean(row.best):.1f} | {lost} | {on_test} | "

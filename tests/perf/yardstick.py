@@ -1,6 +1,8 @@
 """How much faster is tlbench than the loops people write? The same cells, in turns, in one process with one thread.
 
-    python tests/perf/yardstick.py --strategies lora linear_probe --budgets 2 10 --repeats 3
+    python tests/perf/yardstick.py                                        # about ten minutes
+    python tests/perf/yardstick.py --strategies linear_probe --trials 64 --seeds 10 --budgets 5 20 100 --no-tutorial
+    python tests/perf/yardstick.py --backbones glyph_vit glyph_cnn --strategies partial_freeze
 
 Contestants: tlbench, `plain` (plain.py), and `tutorial` (tutorial.py). Prints, and writes to results/perf/ as Markdown
 and JSON, a row a network and strategy: seconds of processor time of tlbench, so that what else runs counts for little;

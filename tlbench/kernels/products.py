@@ -44,8 +44,8 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def suits(*tensors: Tensor) -> bool:
-    """Can numpy multiply them?"""
-    return all(t.is_cpu and t.dtype == torch.float32 for t in tensors)
+    """Can numpy multiply them? Not where torch is to choose their precision."""
+    return all(t.is_cpu and t.dtype == torch.float32 for t in tensors) and not torch.is_autocast_enabled("cpu")
 
 
 class _Linear(torch.autograd.Function):

@@ -1,6 +1,7 @@
 """How long does a whole grid take on all cores, against the loops people write? With and without halving.
 
-    python tests/perf/grid.py                  # few_shot_vision, preset lite, two workers: about half an hour
+    python tests/perf/grid.py                  # few_shot_vision, preset lite, two workers: about an hour
+    python tests/perf/grid.py --datasets digits hebrew   # a sixth of it
     python tests/perf/grid.py --quick          # a tiny grid: does the script run?
 
 `tlbench run` makes the grid twice, each time in a fresh results folder with an empty cache: without halving (every
@@ -200,7 +201,7 @@ def toml(suite: Suite) -> str:
 def _suite(asked: argparse.Namespace) -> Suite:
     suite = load_suite("few_shot_vision", "lite")
     if not asked.quick:
-        return suite
+        return replace(suite, datasets=tuple(asked.datasets or suite.datasets))
     return replace(
         suite, strategies=("majority", "linear_probe", "lora"), datasets=("digits", "count"), budgets=(2,), seeds=(0,),
         effort=replace(suite.effort, steps=16),
@@ -249,6 +250,7 @@ def _datasets(sample: Sequence[Sampled]) -> list[str]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a grid so small that it says nothing about speed")
+    parser.add_argument("--datasets", nargs="+", help="part of the grid: these datasets alone")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, default=Path("results/perf"))
     return parser

@@ -146,7 +146,9 @@ def test_a_grid_without_halving_is_the_same_suite_otherwise(tmp_path):
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="the system does not tell")
 def test_memory_of_a_child_is_seen():
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, text=True) as child:
+    words, pipe = [sys.executable, "-c", "print(flush=True); input()"], subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, text=True) as child:
+        assert child.stdout is not None and child.stdout.readline() == "\n"  # it is there
         assert child.pid in memory.family(os.getpid()) and memory.pss(child.pid) > 1
         child.communicate("\n")
     assert memory.pss(child.pid) == 0

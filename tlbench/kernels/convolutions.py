@@ -3,7 +3,7 @@
 Images come in lane by lane, channels last, or they do not. Those that do stay so: small ones become products of
 windows, others go through torch a lane at a time. Small ones that do not, as after a GroupNorm, become one convolution
 with lanes side by side as groups, and stay side by side. So nothing is copied from one order into another on its way
-through a network. Which form is taken depends on shapes and orders alone; tests/perf/kernels.py measures them.
+through a network. Which form is taken depends on shapes and orders alone; tests/perf/lane_kernels.py measures them.
 """
 
 from __future__ import annotations

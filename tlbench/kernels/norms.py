@@ -1,7 +1,7 @@
 """How do stacked lanes normalise on a CPU? Small ones in one call for all, others a lane at a time.
 
 torch's LayerNorm without a scale takes a slow path, so that it is given one of ones. vmap normalises without scales and
-applies them after, which costs two passes more (tests/perf/kernels.py).
+applies them after, which costs two passes more (tests/perf/lane_kernels.py).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Where torch's own was measured to be faster a process is told so when it begins.
 
 One thread of an AMD processor with AVX-512, float32, 256 rows and 64 to 192 columns: OpenBLAS told to use those
-instructions did 180 to 225 GFLOP/s, MKL as torch calls it 95 to 108 (tests/perf/kernels.py).
+instructions did 180 to 225 GFLOP/s, MKL as torch calls it 95 to 108 (tests/perf/lane_kernels.py).
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 def suits(*tensors: Tensor) -> bool:
     """Can numpy multiply them? Not where torch is to choose their precision."""
-    return all(t.is_cpu and t.dtype == torch.float32 for t in tensors) and not torch.is_autocast_enabled("cpu")
+    return all(t.is_cpu and t.dtype == torch.float32 for t in tensors) and not torch.is_autocast_enabled(
+        tensors[0].device.type
+    )
 
 
 class _Linear(torch.autograd.Function):

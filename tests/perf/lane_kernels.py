@@ -1,8 +1,8 @@
 """How fast is each kernel of stacked lanes? Forward and backward, against vmap, against a loop and for each form.
 
-    python tests/perf/kernels.py --lanes 4 24 --only glyph_vit
+    python tests/perf/lane_kernels.py --lanes 4 24 --only glyph_vit
 
-Prints, and writes to results/perf/kernels.{md,json}: microseconds of processor time a lane, medians of forms that take
+Prints, and writes to results/perf/lane_kernels.{md,json}: microseconds of processor time a lane, medians of forms that take
 turns in one process with one thread, and the rate of small products by either library. Before each turn an addition
 makes the input anew, so that it is as fresh as in training.
 """
@@ -63,7 +63,7 @@ def main() -> None:
                 print(line(rows[-1]), flush=True)
     rates, how = list(products_a_second()), written.made()
     text = table(rows, rates, asked.repeats, written.sentence(how))
-    written.write(asked.out, "kernels", text=text, data={"made": how, "kernels": rows, "products": rates})
+    written.write(asked.out, "kernels", text=text, data={"made": how, "lane_kernels": rows, "products": rates})
     print(text)
 
 

@@ -2,9 +2,9 @@
 
     python tests/perf/lane_kernels.py --lanes 4 24 --only glyph_vit
 
-Prints, and writes to results/perf/lane_kernels.{md,json}: microseconds of processor time a lane, medians of forms that take
-turns in one process with one thread, and the rate of small products by either library. Before each turn an addition
-makes the input anew, so that it is as fresh as in training.
+Prints, and writes to results/perf/lane_kernels.{md,json}: microseconds of processor time a lane, medians of forms that
+take turns in one process with one thread, and the rate of small products by either library. Before each turn an
+addition makes the input anew, so that it is as fresh as in training.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Where torch's own was measured to be faster a process is told so when it begins.
 
 One thread of an AMD processor with AVX-512, float32, 256 rows and 64 to 192 columns: OpenBLAS told to use those
-instructions did 180 to 225 GFLOP/s, MKL as torch calls it 95 to 108 (tests/perf/lane_kernels.py).
+instructions did 208 to 235 GFLOP/s, MKL as torch calls it 107 to 115 (results/perf/lane_kernels.md).
 """
 
 from __future__ import annotations

@@ -9,11 +9,14 @@ instructions did 208 to 235 GFLOP/s, MKL as torch calls it 107 to 115 (results/p
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from tlbench.kernels import tape
 
 LIBRARY = "TLBENCH_PRODUCTS"  # the environment variable: numpy or torch
 BY_TORCH = os.environ.get(LIBRARY) == "torch"
@@ -38,9 +41,16 @@ def matmul(a: Tensor, b: Tensor) -> Tensor | None:
 
 def product(a: Tensor, b: Tensor) -> Tensor:
     """a [..., n, k] times b [..., k, m]; strided views are taken as they are. Autograd does not see it."""
+    a, b = a.detach(), b.detach()
     if BY_TORCH:
-        return a.detach() @ b.detach()
-    return torch.from_numpy(np.matmul(a.detach().numpy(), b.detach().numpy()))
+        return a @ b
+    out = a.new_empty(*torch.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    tape.filled(_multiplication, (a, b), (out,))
+    return out
+
+
+def _multiplication(a: Tensor, b: Tensor, out: Tensor) -> tape.Call:
+    return partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
 
 
 def suits(*tensors: Tensor) -> bool:

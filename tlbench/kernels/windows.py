@@ -6,14 +6,15 @@ so that the product adds it and its gradient comes with the weights'.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import itertools
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from tlbench.kernels import products
+from tlbench.kernels import products, tape
 
 Pair = tuple[int, int]  # down, across
 CHANNELS = 16  # fewer are copied too slowly
@@ -47,20 +48,18 @@ class Grid(NamedTuple):
 
     images: int
     channels: int  # that a window reads
-    padded: Pair  # size of an image
+    size: Pair  # of an image
+    padding: Pair
     kernel: Pair
     stride: Pair
     out: Pair  # windows down and across
-    inner: tuple[slice, slice]  # the image in its padding
 
     @classmethod
     def of(cls, x: Tensor, weight: Tensor, moves: Moves) -> Grid:
         kernel, size = (weight.shape[3], weight.shape[4]), (x.shape[3], x.shape[4])
         (down, across), (below, beside) = moves.stride, moves.padding
-        padded = size[0] + 2 * below, size[1] + 2 * beside
-        out = (padded[0] - kernel[0]) // down + 1, (padded[1] - kernel[1]) // across + 1
-        inner = slice(below, below + size[0]), slice(beside, beside + size[1])
-        return cls(x.shape[1], x.shape[2], padded, kernel, moves.stride, out, inner)
+        out = (size[0] + 2 * below - kernel[0]) // down + 1, (size[1] + 2 * beside - kernel[1]) // across + 1
+        return cls(x.shape[1], x.shape[2], size, moves.padding, kernel, moves.stride, out)
 
     @property
     def rows(self) -> int:
@@ -71,80 +70,137 @@ class Grid(NamedTuple):
         """Numbers that a window sees."""
         return self.kernel[0] * self.kernel[1] * self.channels
 
+    @property
+    def blocks(self) -> tuple[int, int, int, int]:
+        """An image as blocks one stride long: how many down, how long, how many across, how wide."""
+        (height, width), (down, across) = self.size, self.stride
+        return -(-height // down), down, -(-width // across), across
+
 
 class Windows(torch.autograd.Function):
-    """x [K, m, c, h, w], weight [K, o, c, kh, kw], bias [K, o] or None -> [K, m, o, h', w'], channels last."""
+    """x [K, m, c, h, w], weight [K, o, c, kh, kw], bias [K, o] or None -> [K, m, o, h', w'], channels last.
+
+    What windows see is kept for the weights' gradient, which costs memory and saves copying it again.
+    """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
-        grid, flat = Grid.of(x, weight, moves), _flat(weight, bias)
+        grid, length = Grid.of(x, weight, moves), weight[0, 0].numel() + (bias is not None)
+        kept = len(x) if any(ctx.needs_input_grad[1:3]) else 1
+        flat, rows = x.new_empty(*weight.shape[:2], length), x.new_empty(kept, grid.rows, length)
         out = x.new_empty(len(x), grid.rows, weight.shape[1])
-        lanes = zip(_seen(x, grid, ones=bias is not None), flat.numpy(), out.numpy(), strict=True)
-        for rows, weights, into in lanes:
-            np.matmul(rows, weights.T, out=into)
-        ctx.save_for_backward(x, flat)
+        tape.filled(partial(_flattened, grid), (weight.detach(),), (flat,))
+        if bias is not None:
+            flat[:, :, -1] = bias
+        tape.filled(partial(_convolved, grid), (x.detach(), flat), (rows, out))
+        ctx.save_for_backward(rows, flat)
         ctx.grid, ctx.biased = grid, bias is not None
         return out.view(len(x), grid.images, *grid.out, -1).movedim(4, 2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (x, flat), grid = ctx.saved_tensors, ctx.grid
-        given = gradient.movedim(2, 4).reshape(len(x), grid.rows, -1).numpy()
-        of_x = _of_images(given, flat, grid) if ctx.needs_input_grad[0] else None
-        if not any(ctx.needs_input_grad[1:3]):
-            return of_x, None, None, None
-        of_flat = torch.empty_like(flat)
-        for rows, own, into in zip(_seen(x, grid, ones=ctx.biased), given, of_flat.numpy(), strict=True):
-            np.matmul(own.T, rows, out=into)
-        of_weight = of_flat[:, :, : grid.length].unflatten(2, (*grid.kernel, grid.channels)).movedim(4, 2)
-        return of_x, of_weight, of_flat[:, :, -1] if ctx.biased else None, None
+        (rows, flat), grid, wanted = ctx.saved_tensors, ctx.grid, ctx.needs_input_grad
+        given = gradient.detach().movedim(2, 4).reshape(len(flat), grid.rows, -1)
+        of_x = of_weight = of_bias = None
+        if wanted[0]:
+            of_x = given.new_empty(len(flat), grid.images, *grid.size, grid.channels)
+            tape.filled(partial(_of_images, grid), (given, flat), (of_x,))
+            of_x = of_x.movedim(4, 2)
+        if any(wanted[1:3]):
+            of_weight = given.new_empty(*flat.shape[:2], grid.channels, *grid.kernel)
+            of_bias = given.new_empty(*flat.shape[:2], 1 if ctx.biased else 0)
+            tape.filled(partial(_of_weights, grid), (given, rows), (of_weight, of_bias))
+        return of_x, of_weight, of_bias[:, :, 0] if of_bias is not None and ctx.biased else None, None
 
 
-def _flat(weight: Tensor, bias: Tensor | None) -> Tensor:
-    """[K, o, kh * kw * c] from [K, o, c, kh, kw], and a column more for a bias."""
-    last = weight.detach().movedim(2, 4)
-    flat = weight.new_empty(*last.shape[:2], last[0, 0].numel() + (bias is not None))
-    # numpy copies such a transposed array in half of torch's time
-    flat.numpy()[:, :, : last[0, 0].numel()].reshape(last.shape)[...] = last.numpy()
-    if bias is not None:
-        flat[:, :, -1] = bias
-    return flat
+def _flattened(grid: Grid, weight: Tensor, flat: Tensor) -> tape.Call:
+    """[K, o, kh * kw * c] from [K, o, c, kh, kw]; numpy copies such a transposed array in half of torch's time."""
+    last = weight.movedim(2, 4).numpy()
+    return partial(np.copyto, flat.numpy()[:, :, : grid.length].reshape(last.shape), last)
 
 
-def _seen(x: Tensor, grid: Grid, *, ones: bool) -> Iterator[np.ndarray]:
-    """What the windows of each lane see, [rows, kh * kw * c], and a column of ones; the next lane overwrites it."""
-    padded = np.zeros((grid.images, *grid.padded, grid.channels), np.float32)
-    rows = np.ones((grid.rows, grid.length + ones), np.float32)
+def _convolved(grid: Grid, x: Tensor, flat: Tensor, rows: Tensor, out: Tensor) -> tape.Call:
+    """Fills rows [K, rows, kh * kw * c] with what windows see, and ones after it; lanes may share [1, ...]."""
+    (height, width), (below, beside) = grid.size, grid.padding
+    padded = np.zeros((grid.images, height + 2 * below, width + 2 * beside, grid.channels), np.float32)
     every = np.lib.stride_tricks.sliding_window_view(padded, grid.kernel, axis=(1, 2))  # [m, h, w, c, kh, kw]
     seen = every[:, :: grid.stride[0], :: grid.stride[1]].transpose(0, 1, 2, 4, 5, 3)
-    into = rows[:, : grid.length].reshape(seen.shape)
-    for images in x.movedim(2, 4).numpy():
-        padded[:, *grid.inner] = images
-        into[...] = seen
-        yield rows
+    matrices = rows.expand(len(x), -1, -1).numpy()
+    places = [matrix[:, : grid.length].reshape(seen.shape) for matrix in matrices]
+    images, inner = x.movedim(2, 4).numpy(), padded[:, below : below + height, beside : beside + width]
+    lanes = list(zip(images, places, matrices, flat.mT.numpy(), out.numpy(), strict=True))
+
+    def call() -> None:
+        for own, place, matrix, weights, into in lanes:
+            np.copyto(inner, own)
+            np.copyto(place, seen)
+            matrix[:, grid.length :] = 1
+            np.matmul(matrix, weights, out=into)
+
+    return call
 
 
-def _of_images(given: np.ndarray, flat: Tensor, grid: Grid) -> Tensor:
-    """The gradient of the images: what each window gives, added where it was read."""
-    total = torch.empty(grid.images, *grid.padded, grid.channels)
-    rows = torch.empty(grid.rows, grid.length)
-    places, inner = list(_places(total, rows, grid)), total[:, *grid.inner]
-    out = torch.empty(len(given), *inner.shape)
-    for own, weights, into in zip(given, flat.numpy(), out.unbind(), strict=True):
-        np.matmul(own, weights[:, : grid.length], out=rows.numpy())
-        total.zero_()
-        for place, gift in places:
-            place.add_(gift)
-        into.copy_(inner)
-    return out.movedim(4, 2)
+def _of_weights(grid: Grid, given: Tensor, rows: Tensor, of_weight: Tensor, of_bias: Tensor) -> tape.Call:
+    """The gradients of weights and biases: what windows saw, times what they are given."""
+    product = np.empty((rows.shape[2], given.shape[2]), np.float32)  # faster than its transpose, where o is small
+    last, ones = product[: grid.length].reshape(*grid.kernel, grid.channels, -1).transpose(3, 2, 0, 1), product.T
+    lanes = list(zip(given.numpy(), rows.mT.numpy(), of_weight.numpy(), of_bias.numpy(), strict=True))
+
+    def call() -> None:
+        for own, seen, weights, biases in lanes:
+            np.matmul(seen, own, out=product)
+            np.copyto(weights, last)
+            np.copyto(biases, ones[:, grid.length :])
+
+    return call
 
 
-def _places(total: Tensor, rows: Tensor, grid: Grid) -> Iterator[tuple[Tensor, Tensor]]:
-    """Views of pixels that lie `stride` apart, and of what windows give them; a row's neighbours at once."""
-    gifts = rows.view(grid.images, *grid.out, *grid.kernel, grid.channels)
-    image, down, across, _ = total.stride()
-    strides = image, down * grid.stride[0], across * grid.stride[1], 1
-    for y in range(grid.kernel[0]):
-        for x in range(0, grid.kernel[1], grid.stride[1]):
-            gift = gifts[:, :, :, y, x : x + grid.stride[1]].flatten(3)
-            yield total.as_strided(gift.shape, strides, y * down + x * across), gift
+def _of_images(grid: Grid, given: Tensor, flat: Tensor, of_x: Tensor) -> tape.Call:
+    """The gradients of images: what each window gives, added where it was read."""
+    rows, canvas = torch.empty(grid.rows, grid.length), torch.empty(grid.images, *grid.blocks, grid.channels)
+    gifts = rows.view(grid.images, *grid.out, *grid.kernel, grid.channels).transpose(2, 3)  # [m, h', kh, w', kw, c]
+    spans = list(itertools.product(_spans(grid, 0), _spans(grid, 1)))
+    given_by = [gifts[:, y.windows, y.taps, x.windows, x.taps] for y, x in spans]
+    covered, whole = bool(spans) and given_by[0].numel() == canvas.numel(), canvas.numel() == of_x[0].numel()
+    ways = [Tensor.copy_ if covered and i == 0 else Tensor.add_ for i in range(len(spans))]
+    inner = canvas.flatten(3, 4).flatten(1, 2)[:, : grid.size[0], : grid.size[1]]
+    lanes = []
+    for own, weights, images in zip(given.numpy(), flat.numpy(), of_x.unbind(), strict=True):
+        total = images.view(canvas.shape) if whole else canvas
+        places = [total[:, y.blocks, y.pixels, x.blocks, x.pixels] for y, x in spans]
+        lanes.append((own, weights[:, : grid.length], images, total, list(zip(ways, places, given_by, strict=True))))
+
+    def call() -> None:
+        for own, weights, images, total, gains in lanes:
+            np.matmul(own, weights, out=rows.numpy())
+            if not covered:
+                total.zero_()
+            for way, place, gift in gains:
+                way(place, gift)
+            if not whole:
+                images.copy_(inner)
+
+    return call
+
+
+class _Span(NamedTuple):
+    """Taps of a kernel that read the block of pixels so many blocks further than their window, along one axis."""
+
+    taps: slice
+    pixels: slice  # of a block
+    windows: slice
+    blocks: slice
+
+
+def _spans(grid: Grid, axis: int) -> list[_Span]:
+    """All taps, those first that windows read in the block of their own number."""
+    apart, padding, kernel, out = grid.stride[axis], grid.padding[axis], grid.kernel[axis], grid.out[axis]
+    count, spans = grid.blocks[2 * axis], []
+    for far in sorted(range(-padding // apart, (kernel - 1 - padding) // apart + 1), key=abs):
+        start = padding + far * apart
+        taps = slice(max(0, start), min(kernel, start + apart))
+        windows = slice(max(0, -far), max(0, min(out, count - far)))
+        blocks = slice(windows.start + far, windows.stop + far)
+        if windows.start < windows.stop:
+            spans.append(_Span(taps, slice(taps.start - start, taps.stop - start), windows, blocks))
+    return spans

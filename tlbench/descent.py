@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,20 +12,23 @@ from torch.utils import _pytree as pytree
 
 from tlbench.kernels.optimizers import AdamW, Rates
 from tlbench.replay import replayed
+from tlbench.slopes import LEAST, Slopes, Tapes
 from tlbench.space import Hyperparameters
 from tlbench.strategies.base import State, Strategy
 from tlbench.strategies.gradient import GradientStrategy, Minibatch, schedule
 from tlbench.task import Clock
 
 DRAWN_AT_ONCE = 2**20  # rows of all lanes and steps that are shuffled together
+MOMENTS = ("m", "v")  # what a gradient does not depend on
 
 
 class Parts(NamedTuple):
     """`GradientStrategy.step` in pieces, over stacked lanes."""
 
-    batches: Callable[[State, Clock], Minibatch]  # of a clock that shows many steps [T], each [K, T, b]
-    objective: Callable[[State, Minibatch], tuple[Tensor, dict[str, Tensor]]]  # -> losses [K], buffers
-    moved: Callable[[tuple[State, Tensor], Clock], State]  # along a gradient [K, P]
+    entry: Any  # rows and labels, dynamic values and keys of the lanes
+    batches: Callable[..., Minibatch]  # (*entry, state, clock that shows many steps [T]) -> each [K, T, b]
+    objective: Callable[..., tuple[Tensor, dict[str, Tensor]]]  # (*entry, state, batch) -> losses [K], buffers
+    moved: Callable[..., State]  # (*entry, (state, gradient [K, P]), clock) -> the state along it
     shapes: Sequence[torch.Size]  # of the tensors that theta [K, P] holds one after the other
     multipliers: Sequence[float] = ()  # of their learning rates
     trials: Sequence[Hyperparameters] = ()  # of each lane, where AdamW's fused kernel may move them
@@ -36,21 +39,41 @@ def descends(strategy: Strategy) -> bool:
     return isinstance(strategy, GradientStrategy) and type(strategy).step is GradientStrategy.step
 
 
-def descended(parts: Parts, state: State, clock: Clock, *, rows: int) -> State:
-    """The stacked state after the steps [T] that the clock shows, on so many rows; what was given stays as it was."""
+def descended(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Hashable) -> State:
+    """The stacked state after the steps [T] that the clock shows; what was given stays as it was.
+
+    `name`: of the objective, apart from the entry.
+    """
     if not parts.trials:
         return _replayed(parts, state, clock)
-    if state["theta"].shape[0] == 1:  # the stack of one lane is a view of it; others are copies
-        state = pytree.tree_map(torch.clone, state)
+    state = {**state, **{moment: state[moment].clone() for moment in MOMENTS}}
+    slopes = _slopes(parts, state, clock, tapes=tapes, name=name)
+    state = {**state, **slopes.read["state"]}
     fused = AdamW(state, [shape.numel() for shape in parts.shapes], parts.multipliers)
+    for number, share, batch in _drawn(parts, state, clock):
+        gradients = slopes.of(batch.parts(clock.pieces))
+        fused.move(gradients, [_rates(trial, share) for trial in parts.trials], step=number + 1)
+    return {**state, **pytree.tree_map(torch.clone, slopes.read["state"])}
+
+
+def _slopes(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Hashable) -> Slopes:
+    def work(read: dict) -> tuple[list[Tensor], dict[str, Tensor]]:
+        return _gradients(parts._replace(entry=read["entry"]), read["state"], read["batches"])
+
+    read = {"entry": parts.entry, "state": {part: value for part, value in state.items() if part not in MOMENTS}}
+    if len(parts.trials) > 1 and len(clock.step) >= LEAST:
+        return tapes.begun((name, clock.batch_size, clock.pieces), work, read)
+    return Slopes(work, {**read, "state": pytree.tree_map(torch.clone, read["state"])})
+
+
+def _drawn(parts: Parts, state: State, clock: Clock) -> Iterator[tuple[int, float, Minibatch]]:
+    """Number, share of the learning rate and minibatch of each step, drawn for many at once."""
+    rows = parts.entry[0]["weight"].shape[-1]
     for steps in clock.step.split(max(1, DRAWN_AT_ONCE // (rows * len(parts.trials)))):
         now = clock._replace(step=steps)
-        batches, shares = parts.batches(state, now), schedule(now).tolist()
-        for i, (number, share) in enumerate(zip(steps.tolist(), shares, strict=True)):
-            gradients, buffers = _gradients(parts, state, _nth(batches, i).parts(clock.pieces))
-            state = {**state, "buffers": buffers}
-            fused.move(gradients, [_rates(trial, share) for trial in parts.trials], step=number + 1)
-    return state
+        batches = parts.batches(*parts.entry, state, now)
+        shares = schedule(now).tolist()
+        yield from ((n, shares[i], _nth(batches, i)) for i, n in enumerate(steps.tolist()))
 
 
 def _rates(trial: Hyperparameters, share: float) -> Rates:
@@ -65,10 +88,11 @@ def _replayed(parts: Parts, state: State, clock: Clock) -> State:
     """The same by tensor operations alone, the clock too, so that a GPU may replay them."""
 
     def step(tree: dict) -> dict:
-        batch = _nth(parts.batches(tree["state"], clock._replace(step=tree["step"][None])), 0)
+        batch = _nth(parts.batches(*parts.entry, tree["state"], clock._replace(step=tree["step"][None])), 0)
         gradients, buffers = _gradients(parts, tree["state"], batch.parts(clock.pieces))
         gradient = torch.cat([each.flatten(1) for each in gradients], 1)
-        moved = parts.moved(({**tree["state"], "buffers": buffers}, gradient), clock._replace(step=tree["step"]))
+        before, now = {**tree["state"], "buffers": buffers}, clock._replace(step=tree["step"])
+        moved = parts.moved(*parts.entry, (before, gradient), now)
         return {"state": moved, "step": tree["step"] + 1}
 
     return replayed(step, {"state": state, "step": clock.step[0]}, len(clock.step))["state"]
@@ -85,7 +109,7 @@ def _gradients(parts: Parts, state: State, batches: Sequence[Minibatch]) -> tupl
         pieces = state["theta"].detach().split(sizes, dim=1)
         leaves = tuple(p.view(lanes, *s).requires_grad_() for p, s in zip(pieces, parts.shapes, strict=True))
         with torch.enable_grad():
-            losses, buffers = parts.objective({**state, "theta": leaves}, batch)
+            losses, buffers = parts.objective(*parts.entry, {**state, "theta": leaves}, batch)
             found.append(torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True))
         state = {**state, "buffers": pytree.tree_map(torch.detach, buffers)}
     return [functools.reduce(torch.add, each) for each in zip(*found, strict=True)], state["buffers"]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import functools
 import logging
+import math
 from collections.abc import Callable, Hashable, Sequence
-from functools import partial
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -25,6 +25,7 @@ from tlbench.features import Bank
 from tlbench.footprint import footprint
 from tlbench.operations import Operations
 from tlbench.precision import mixed
+from tlbench.slopes import Tapes
 from tlbench.space import Hyperparameters, dynamic, static
 from tlbench.strategies.base import State, Strategy
 from tlbench.strategies.gradient import GradientStrategy, Minibatch, minibatch
@@ -78,6 +79,7 @@ class Pack:
         self.done = [0] * len(self.lanes)  # each lane's own clock
         self.states: list[State] = []
         self.init_flops = self.step_flops = 0  # floating-point operations of one lane, once it has run
+        self.tapes = Tapes()  # packs of one network may share them
         self._latest: tuple[Lane, dict[str, Tensor]] | None = None
         strategy.prepare(self.task(0), self.static)
 
@@ -158,8 +160,9 @@ class Pack:
                 self.step_flops = self._counted(*entry, state)
             steps = torch.arange(start, until, device=key.device)
             if descent.descends(self.strategy):
-                rows = data["weight"].shape[-1]
-                return descent.descended(self._parts(entry), state, self._clock(steps), rows=rows)
+                return descent.descended(
+                    self._parts(entry), state, self._clock(steps), tapes=self.tapes, name=self._name
+                )
             for step in steps:
                 state = fused(self._step, shared=1)(*entry, state, self._clock(step))
             return state
@@ -171,13 +174,16 @@ class Pack:
         strategy, (data, values, key) = cast(GradientStrategy, self.strategy), entry
         batches, objective, moved = fused(self._batches, shared=1), fused(self._objective), fused(self._moved, shared=1)
         shapes, multipliers = strategy.trained(self._task(data), self.static)
-        parts = descent.Parts(
-            partial(batches, *entry), partial(objective, *entry), partial(moved, *entry), shapes, multipliers
-        )
+        parts = descent.Parts(entry, batches, objective, moved, shapes, multipliers)
         if key.device.type != "cpu" or replay.captures(key.device) or strategy.optimizer != "adamw":
             return parts
         trials = [{**self.static, **{name: float(v[i]) for name, v in values.items()}} for i in range(len(key))]
         return parts._replace(trials=trials)
+
+    @property
+    def _name(self) -> Hashable:
+        """Equal for packs whose steps differ only in what lanes hold."""
+        return id(self.network.tail), self.network.num_classes, self.network.flips, tuple(self.static.items())
 
     def _counted(self, *stack: Any) -> int:
         """Floating-point operations of a step of the first lane, done alone for it: fused ones are counted wrong."""
@@ -261,8 +267,9 @@ class Pack:
         """
         done: dict[int, Any] = {}
         rows = {i: self._rows(i, held_out) for i in lanes}
+        even = math.ceil(len(lanes) / math.ceil(len(lanes) / self.width))  # chunks alike share one recording
         while waiting := [i for i in lanes if i not in done]:
-            chunk = rectangle(waiting, rows, self.width)
+            chunk = rectangle(waiting, rows, min(self.width, even))
             try:
                 own = [stacked([column[i] for i in chunk]) for column in columns]
                 with mixed(self.network.bank.device, self.network.tail):

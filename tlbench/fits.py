@@ -21,6 +21,7 @@ from tlbench.engine import Network, Pack
 from tlbench.features import Bank, Place
 from tlbench.operations import Operations
 from tlbench.precision import laid_out
+from tlbench.slopes import Tapes
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
@@ -87,6 +88,7 @@ class Bench:
         if block.jobs[0].cell.weights_fingerprint not in ("", self._weights):
             raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._encoded: dict[str, Bank] = {}
+        self.tapes = Tapes()  # of steps on these networks
         self._networks: dict[str, Network] = {}
         self._tests: dict[str, Tensor | Bank] = {}
         self._prefixes: dict[str, nn.Module] = {}

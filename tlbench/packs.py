@@ -15,7 +15,8 @@ from torch import Tensor
 from tlbench import space
 from tlbench.descent import descends
 from tlbench.engine import Lane, Pack
-from tlbench.fits import Bench, Fit, timed
+from tlbench.fits import Bench, Fit
+from tlbench.fits_latency import timed
 from tlbench.width import width
 
 STATE_BYTES = 256 * 2**20  # of all lanes that go on from rung to rung
@@ -149,6 +150,7 @@ class Fits:
         ]
         network, steps = self.bench.network(tap), self.bench.steps(effort)
         pack = Pack(self.bench.strategy, network, lanes, steps=steps, batch_size=effort.batch_size)
+        pack.tapes = self.bench.tapes
         pack.width = width(self.bench.strategy, pack, self.bench.block.plan)
         self._charge(pack.start, group)
         for fit in group:

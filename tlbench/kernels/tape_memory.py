@@ -1,0 +1,91 @@
+"""Where does recorded work keep what it computes? In one piece of memory, in which places are used again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+ALIGNED = 64  # bytes, as torch takes memory on a CPU
+
+Use = tuple[Sequence[int], Sequence[int]]  # places that a call reads, and places that it writes
+
+
+def tensors(tree: Any) -> list[Tensor]:
+    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+
+
+def place(tensor: Tensor) -> int:
+    """Where its memory begins: the same for a tensor and its views."""
+    return tensor.untyped_storage().data_ptr()
+
+
+class Memory:
+    """Room for what a sequence of calls writes; memory that is read for the last time is free for what comes after."""
+
+    def __init__(self, sizes: dict[int, int], uses: Sequence[Use], *, kept: Iterable[int]) -> None:
+        """`sizes`: bytes of each place. `kept`: places that are read after the last call."""
+        self._starts: dict[int, int] = {}
+        last = _last(uses) | dict.fromkeys(kept, len(uses))
+        gaps = _Gaps()
+        for i, (_, writes) in enumerate(uses):
+            for each in dict.fromkeys(writes):
+                if each not in self._starts:
+                    self._starts[each] = gaps.taken(sizes[each])
+            for each in [each for each in self._starts if last[each] == i]:
+                gaps.give_back(self._starts[each], sizes[each])
+        self._room = torch.empty(gaps.end, dtype=torch.uint8).untyped_storage()
+        self._moved: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def moved(self, tree: Any) -> Any:
+        """The same tree of tensors in this room; those that no call writes stay where they are."""
+        return pytree.tree_map_only(Tensor, self._tensor, tree)
+
+    def _tensor(self, tensor: Tensor) -> Tensor:
+        if id(tensor) not in self._moved:
+            start = self._starts.get(place(tensor))
+            there = tensor.detach()
+            if start is not None:
+                offset = start // tensor.element_size() + tensor.storage_offset()
+                there = torch.empty(0, dtype=tensor.dtype).set_(self._room, offset, tensor.shape, tensor.stride())
+            self._moved[id(tensor)] = tensor, there
+        return self._moved[id(tensor)][1]
+
+
+class _Gaps:
+    """Free memory between what is in use, each piece from a start to an end."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self._free: dict[int, int] = {}
+
+    def taken(self, size: int) -> int:
+        """Where so many bytes are free from now on not; in the smallest gap that holds them."""
+        size = _rounded(size)
+        fitting = [(end - start, start) for start, end in self._free.items() if end - start >= size]
+        if not fitting:
+            self.end += size
+            return self.end - size
+        length, start = min(fitting)
+        del self._free[start]
+        if length > size:
+            self._free[start + size] = start + length
+        return start
+
+    def give_back(self, start: int, size: int) -> None:
+        end = start + _rounded(size)
+        end = self._free.pop(end, end)
+        before = next((own for own, until in self._free.items() if until == start), start)
+        self._free[before] = end
+
+
+def _rounded(size: int) -> int:
+    return max(ALIGNED, -(-size // ALIGNED) * ALIGNED)
+
+
+def _last(uses: Sequence[Use]) -> dict[int, int]:
+    """The number of the last call that touches each place."""
+    return {each: i for i, (reads, writes) in enumerate(uses) for each in (*reads, *writes)}

@@ -1,0 +1,105 @@
+"""How does a step of stacked lanes get its gradient? Worked out by torch, until a tape has learnt to play the same."""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils import _pytree as pytree
+
+from tlbench.kernels.tape import Recording, Unrecordable, recorded
+
+log = logging.getLogger("tlbench")
+LEAST = 16  # steps for which a recording pays
+KEPT = 3  # recordings at once; each holds the memory of a step
+
+Read = dict[str, Any]  # a tree of tensors: all that steps read and that is not the same for all packs
+Work = Callable[[Read], tuple[list[Tensor], dict[str, Tensor]]]  # -> gradients [K, ...], and the buffers after a step
+
+
+class Slopes:
+    """The gradients of one step after the other."""
+
+    def __init__(self, work: Work, read: Read, *, taped: bool = False) -> None:
+        """`read`: as `work` is given it, with the buffers under ["state"]["buffers"], but without the minibatch.
+
+        Where `taped`, steps go on in memory of their own and are recorded, if they can be.
+        """
+        self._work = work
+        self.read = pytree.tree_map(torch.clone, read) if taped else read
+        self._wanted, self._sure = taped, False
+        self._recording: Recording | None = None
+
+    def begin(self, read: Read) -> None:
+        """Goes on with other values of the same shapes."""
+        _copy(read, {name: self.read[name] for name in read})
+
+    def of(self, batches: Any) -> list[Tensor]:
+        """The gradients for these minibatches, until the next ones are asked for; buffers are moved on."""
+        if self._wanted and "batches" in self.read:
+            _copy(batches, self.read["batches"])
+        else:
+            self.read["batches"] = pytree.tree_map(torch.clone, batches) if self._wanted else batches
+        gradients, buffers = self._slope()
+        _copy(buffers, self.read["state"]["buffers"])
+        return gradients
+
+    def _slope(self) -> tuple[list[Tensor], dict[str, Tensor]]:
+        if self._sure and self._recording is not None:
+            return self._recording.play()
+        if not self._wanted:
+            return self._work(self.read)
+        if self._recording is not None:
+            return self._checked(self._recording)
+        try:
+            first, self._recording = recorded(partial(self._work, self.read), self.read)
+        except Unrecordable as reason:
+            self._wanted = False
+            log.info("each step is worked out by torch, because it cannot be recorded: %s", reason)
+            return self._work(self.read)
+        return first
+
+    def _checked(self, recording: Recording) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """Worked out once more. The recording is used from now on if it gives the same, bit for bit."""
+        slope = self._work(self.read)
+        self._sure = self._wanted = _same(slope, recording.play())
+        if not self._sure:
+            self._recording = None
+            log.warning("each step is worked out by torch, because a recorded one gave something else")
+        return slope
+
+
+class Tapes:
+    """The latest slopes of lanes that share a network."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Hashable, Slopes] = OrderedDict()
+
+    def begun(self, name: Hashable, work: Work, read: Read) -> Slopes:
+        """Slopes under this name, recorded before where the shapes of what they read were the same."""
+        leaves, structure = pytree.tree_flatten(read)
+        key = name, str(structure), *((leaf.shape, leaf.dtype) for leaf in leaves)
+        if key in self._kept:
+            self._kept[key].begin(read)
+            self._kept.move_to_end(key)
+        else:
+            self._kept[key] = Slopes(work, read, taped=True)
+            while len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        return self._kept[key]
+
+
+@torch.no_grad()
+def _copy(tree: Any, into: Any) -> None:
+    for leaf, buffer in zip(pytree.tree_leaves(tree), pytree.tree_leaves(into), strict=True):
+        buffer.copy_(leaf)
+
+
+def _same(tree: Any, other: Any) -> bool:
+    pairs = zip(pytree.tree_leaves(tree), pytree.tree_leaves(other), strict=True)
+    return all(torch.equal(a.contiguous().view(torch.uint8), b.contiguous().view(torch.uint8)) for a, b in pairs)

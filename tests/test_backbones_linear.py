@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, grad, vmap
 
-from tlbench.backbones.linear import PRESENT, WIDE, Linear, hastened
+from tlbench.backbones.linear import LARGE, PRESENT, WIDE, Linear, frozen, hastened
 from tlbench.operations import Operations
 
 LANES, ROWS = 3, 5
@@ -64,3 +64,16 @@ def test_operations_of_the_fast_layer_are_counted(layers):
             network(x)
         counts.append(counted.total)
     assert counts[0] == counts[1] == 2 * 2 * ROWS * WIDE * WIDE
+
+
+@pytest.mark.parametrize("rows", [2, LARGE // WIDE**2])
+def test_a_frozen_layer_is_torchs_at_any_number_of_rows(rows: int) -> None:
+    torch.manual_seed(0)
+    plain = nn.Sequential(nn.Linear(WIDE, WIDE), nn.Linear(WIDE, 8, bias=False))
+    fast = copy.deepcopy(plain)
+    frozen(fast)
+    x = torch.randn(2, rows, WIDE).mT.contiguous().mT
+    with torch.no_grad():
+        torch.testing.assert_close(fast(x), plain(x), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fast(x.requires_grad_()), plain(x))
+    assert torch.autograd.grad(fast(x).sum(), x)[0].equal(torch.autograd.grad(plain(x).sum(), x)[0])

@@ -27,7 +27,7 @@ from tlbench.types import sha256
 if TYPE_CHECKING:
     from tlbench.features_kept import Make
 
-LAYOUT = 2  # of the files; raised when their form changes
+LAYOUT = 3  # of the files; raised when their form changes, or how what they hold is rounded
 ROWS = 256  # inputs sent through the prefix at once, at most; a rule, so that a bank is the same wherever it is made
 COMPUTING_BYTES = 256 * 2**20  # of the prefix's largest output for all of them
 RESIDENT_BYTES = 256 * 2**20  # a larger bank stays where it is, and rows are brought to the device as needed

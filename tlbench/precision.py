@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import nn
 
+from tlbench.backbones.linear import frozen
+
 MIXED = ("cuda",)  # device types
 LARGE = 5_000_000  # parameters from which a network that trains gains more than casting costs (a guess, not measured)
 
@@ -25,7 +27,8 @@ def mixed(device: torch.device, network: nn.Module | None = None) -> AbstractCon
 
 
 def laid_out(network: nn.Module, device: torch.device) -> nn.Module:
-    """The network on the device; with channels last on a GPU, where bfloat16 convolutions want them so."""
+    """A frozen network on the device; with channels last on a GPU, where bfloat16 convolutions want them so."""
+    frozen(network)
     moved = network.to(device)
     return moved.to(memory_format=torch.channels_last) if device.type in MIXED else moved
 

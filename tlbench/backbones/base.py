@@ -166,7 +166,7 @@ class Pixels(nn.Module):
         images = x.movedim(-1, 1).to(torch.float32) / 255
         if images.shape[-2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        return (images - self.mean) / self.std
+        return images.sub_(self.mean).div_(self.std)
 
 
 def _number(tap: str) -> int:

@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeVar
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from tlbench import backbones, features, space
-from tlbench.backbones.base import Backbone
+from tlbench import features, space
 from tlbench.caches import most_bytes
 from tlbench.datasets import base
 from tlbench.engine import Network, Pack
 from tlbench.features import Bank, Place
-from tlbench.operations import Operations
-from tlbench.precision import laid_out
+from tlbench.fits_latency import latency
+from tlbench.fits_networks import opened
 from tlbench.slopes import Tapes
 from tlbench.strategies.base import Strategy
 from tlbench.task import Task
 from tlbench.tune import Trial
-from tlbench.types import Cell, Effort, TaskShape, TlbenchError
+from tlbench.types import Cell, Effort, TaskShape
 from tlbench.width import MachinePlan
 
 BYTES_A_PARAMETER = 12  # of a state: the value and two moments, float32
 LEAST_BYTES = 512 * 2**10  # that a lane is taken to need, whatever its state: its rows, its logits
-T = TypeVar("T")
 Part = Literal["pool", "test"]
 
 
@@ -82,16 +78,13 @@ class Bench:
 
     def __init__(self, block: Block, strategy: Strategy) -> None:
         self.block, self.strategy = block, strategy
-        self.backbone = backbones.get(block.backbone)
+        self._opened = opened(block.backbone, block.jobs[0].cell.weights_fingerprint)
+        self.backbone = self._opened.backbone
         self.space = space.on(self.backbone.parameters, space.validated(strategy.space, owner=strategy.name))
-        self._weights = self.backbone.fingerprint
-        if block.jobs[0].cell.weights_fingerprint not in ("", self._weights):
-            raise TlbenchError(f"the weights of {block.backbone!r} changed during this run; run the command again")
         self._encoded: dict[str, Bank] = {}
         self.tapes = Tapes()  # of steps on these networks
         self._networks: dict[str, Network] = {}
         self._tests: dict[str, Tensor | Bank] = {}
-        self._prefixes: dict[str, nn.Module] = {}
         self._prefix_flops: dict[str, int] = {}
         self._latency: dict[str, float] = {}
 
@@ -116,28 +109,19 @@ class Bench:
         if tap not in self._networks:
             block = self.block
             tail = self.backbone.tail(tap).to(block.device)
-            scratch = self._scratch.tail(tap).to(block.device) if list(tail.parameters()) else tail
+            scratch = self._opened.scratch.tail(tap).to(block.device) if list(tail.parameters()) else tail
             bank = self._bank(tap, "pool")
             self._networks[tap] = Network(bank, tail, scratch, block.shape.num_classes, block.flips)
         return self._networks[tap]
 
-    @cached_property
-    def _scratch(self) -> Backbone:
-        """Drawn where a strategy may begin with it: there is a network above its tap."""
-        return self.backbone.scratch()
-
     def prefix(self, tap: str) -> nn.Module:
         """The network below the tap, on the device."""
-        if tap not in self._prefixes:
-            self._prefixes[tap] = laid_out(self.backbone.prefix(tap), torch.device(self.block.device))
-        return self._prefixes[tap]
+        return self._opened.prefix(tap, self.block.device)
 
     def prefix_flops(self, tap: str) -> int:
         """Floating-point operations of bringing one raw input to the tap."""
         if tap not in self._prefix_flops:
-            with torch.no_grad(), Operations() as counted:
-                self.prefix(tap)(self._inputs("test")[:1])
-            self._prefix_flops[tap] = counted.total
+            self._prefix_flops[tap] = self._opened.flops(tap, self._inputs("test")[:1])
         return self._prefix_flops[tap]
 
     def test(self, tap: str) -> Tensor | Bank:
@@ -147,24 +131,10 @@ class Bench:
         return self._tests[tap]
 
     def latency(self, pack: Pack, tap: str) -> dict[str, float]:
-        """Milliseconds from raw inputs to the logits of one fitted lane, at batch 1 and 64; timed once a block."""
+        """Milliseconds from raw inputs to the logits of one fitted lane, at batch 1 and 64; found out once a block."""
         if not self._latency:
-            self._latency = self._timed_latency(pack, tap)
+            self._latency = latency(pack, self._opened, tap, data=self.block.data, device=self.block.device)
         return self._latency
-
-    def _timed_latency(self, pack: Pack, tap: str) -> dict[str, float]:
-        raw = base.read_inputs(self.block.data, "test")[:64].copy()
-        found = {}
-        for m in (1, 64):
-            predict = partial(self._predicted, self.prefix(tap), pack, raw[:m])
-            times = [timed(predict, self.block.device)[1] * 1e3 for _ in range(7)]
-            found[f"predict_ms_{m}"] = float(np.median(times))
-            found[f"predict_ms_{m}_p95"] = float(np.quantile(times, 0.95))
-        return found
-
-    def _predicted(self, prefix: nn.Module, pack: Pack, raw: np.ndarray) -> list[Tensor]:
-        with torch.no_grad():
-            return pack.predict(prefix(torch.from_numpy(self.backbone.encoded(raw)).to(self.block.device)), of=[0])
 
     def _inputs(self, part: Part) -> Bank:
         """Encoded inputs: what prefixes take."""
@@ -181,7 +151,7 @@ class Bench:
         return features.bank(tap, partial(self.prefix, tap), self._inputs(part), place=self._place(part))
 
     def _place(self, part: Part) -> Place:
-        return place(self.block, part, self.backbone.name, self._weights)
+        return place(self.block, part, self.backbone.name, self._opened.fingerprint)
 
 
 def place(block: Block, part: Part, network: str, weights: str) -> Place:
@@ -191,12 +161,3 @@ def place(block: Block, part: Part, network: str, weights: str) -> Place:
     content = f"{cell.data_fingerprint}/{part}/{rows}/{network}/{weights}"
     about = {"dataset": cell.dataset, "part": part, "backbone": cell.backbone}
     return Place(block.cache / "features", content, about, block.cache_bytes)
-
-
-def timed(action: Callable[[], T], device: str) -> tuple[T, float]:
-    """What it returns, and the seconds that it took; a GPU works on after a call has returned."""
-    start = time.perf_counter()
-    result = action()
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    return result, time.perf_counter() - start

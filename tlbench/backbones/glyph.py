@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from tlbench import rng
 from tlbench.backbones.base import Backbone, Pixels, Trunk
+from tlbench.kernels.attention import attend
 from tlbench.registry import register
 from tlbench.types import TlbenchError
 
@@ -95,20 +96,16 @@ class TokenStem(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention written as matrix products, so that it runs under vmap (Vaswani et al. 2017, equation 1)."""
+    """Self-attention, its parts named as in timm."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads, self.scale = heads, (width // heads) ** -0.5
+        self.heads = heads
         self.qkv = nn.Linear(width, 3 * width)
         self.proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        m, tokens, width = x.shape
-        parts = self.qkv(x).reshape(m, tokens, 3 * self.heads, width // self.heads).split(self.heads, dim=2)
-        q, k, v = (part.transpose(1, 2) for part in parts)
-        mixed = ((q * self.scale) @ k.transpose(-2, -1)).softmax(-1) @ v
-        return self.proj(mixed.transpose(1, 2).reshape(m, tokens, width))
+        return self.proj(attend(self.qkv(x), self.heads))
 
 
 class Mlp(nn.Module):

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tlbench.backbones.base import Trunk
 from tlbench.backbones.fusible import Average, ChannelsSecond, ToChannelsLast, ToChannelsSecond
+from tlbench.kernels.attention import attend
 from tlbench.types import TlbenchError
 
 
@@ -66,9 +67,7 @@ class Attention(nn.Module):
         self.proj.weight, self.proj.bias = of.out_proj.weight, of.out_proj.bias
 
     def forward(self, x: Tensor, *_: Tensor, **__: Any) -> tuple[Tensor, None]:
-        q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)  # each [m, heads, t, d / heads]
-        weights = (q * q.shape[-1] ** -0.5 @ k.transpose(-2, -1)).softmax(-1)
-        return self.proj((weights @ v).transpose(1, 2).flatten(2)), None
+        return self.proj(attend(self.qkv(x), self.heads)), None
 
 
 def _resnet(model: Any) -> Trunk:

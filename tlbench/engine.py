@@ -14,13 +14,12 @@ from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
 from tlbench import descent, replay, rng
 from tlbench.engine_lanes import fused, over
 from tlbench.engine_memory import out_of_memory, rows_at_once
-from tlbench.engine_rows import by_rows, firsts, named, read, rectangle, stacked, unstacked
+from tlbench.engine_rows import by_rows, firsts, named, padded, read, rectangle, stacked, unstacked
 from tlbench.features import Bank
 from tlbench.footprint import footprint
 from tlbench.operations import Operations
@@ -64,7 +63,7 @@ class Network(NamedTuple):
 class Pack:
     """Lanes with equal static values, trained side by side in chunks of `width`.
 
-    Where a chunk's lanes have unequally many rows, the shorter are filled up with rows of weight 0.
+    Lanes that train are filled up to the rows of the longest, with weight 0, so that all chunks have one shape.
     `width` is 1 until the owner sets it (see width.py). When memory runs out it falls by halves, then each minibatch is
     taken in twice as many `pieces`, whose gradients add up to the same; OutOfMemory is raised when nothing helps.
     """
@@ -201,7 +200,8 @@ class Pack:
         if len(of) == 1 and self._latest is not None and self._latest[0] is of[0]:
             return self._latest[1]
         columns = zip(*((lane.rows, lane.y, torch.ones(len(lane.y))) for lane in of), strict=True)
-        rows, y, weight = (pad_sequence(list(each), batch_first=True).to(bank.device) for each in columns)
+        longest = max(len(lane.y) for lane in (self.lanes if self.strategy.trains and len(of) > 1 else of))
+        rows, y, weight = (padded(each, longest).to(bank.device) for each in columns)
         data = {"x": read(bank, rows), "y": y, "weight": weight}
         self._latest = (of[0], data) if len(of) == 1 else None
         return data

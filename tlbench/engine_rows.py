@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 from torch.utils import _pytree as pytree
 
 from tlbench.features import Bank
@@ -41,6 +43,12 @@ def read(bank: Tensor | Bank, rows: Tensor) -> Tensor:
         return bank[rows]
     once, places = rows.unique(return_inverse=True)
     return bank[once][places]
+
+
+def padded(sequences: Sequence[Tensor], length: int) -> Tensor:
+    """Stacked, with zeros behind the shorter ones; [K, length]."""
+    together = pad_sequence(list(sequences), batch_first=True)
+    return F.pad(together, (0, length - together.shape[1]))
 
 
 def by_rows(fused: Callable[..., Callable], function: Callable[..., Any], *, shared: int = 0) -> Callable[..., Any]:

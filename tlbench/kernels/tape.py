@@ -133,7 +133,7 @@ class Tape(TorchDispatchMode):
         return [note for note in self._notes if not places.isdisjoint(note.writes)]
 
     def _see(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
-        given, made = tensors((args, kwargs)), tensors(out)
+        given, made = tensors([args, kwargs]), tensors(out)
         self._alive.append((args, kwargs, out))
         if _varies(func, given) or not all(map(_plain, (*given, *made))):
             raise Unrecordable(f"it asks for {func}")

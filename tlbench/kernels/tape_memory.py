@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils import _pytree as pytree
 
 ALIGNED = 64  # bytes, as torch takes memory on a CPU
 
@@ -15,7 +14,11 @@ Use = tuple[Sequence[int], Sequence[int]]  # places that a call reads, and place
 
 
 def tensors(tree: Any) -> list[Tensor]:
-    return [leaf for leaf in pytree.tree_leaves(tree) if isinstance(leaf, Tensor)]
+    """Those in nested lists, tuples and dicts."""
+    if isinstance(tree, Tensor):
+        return [tree]
+    parts = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list | tuple) else ()
+    return [tensor for part in parts for tensor in tensors(part)]
 
 
 def place(tensor: Tensor) -> int:
@@ -41,8 +44,12 @@ class Memory:
         self._moved: dict[int, tuple[Tensor, Tensor]] = {}
 
     def moved(self, tree: Any) -> Any:
-        """The same tree of tensors in this room; those that no call writes stay where they are."""
-        return pytree.tree_map_only(Tensor, self._tensor, tree)
+        """The same tree with its tensors in this room; those that no call writes stay where they are."""
+        if isinstance(tree, Tensor):
+            return self._tensor(tree)
+        if isinstance(tree, dict):
+            return {name: self.moved(part) for name, part in tree.items()}
+        return type(tree)(map(self.moved, tree)) if type(tree) in (list, tuple) else tree
 
     def _tensor(self, tensor: Tensor) -> Tensor:
         if id(tensor) not in self._moved:

@@ -17,7 +17,8 @@ MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))
 LAYERS = {
     1: {"types", "space", "registry", "rng", "task", "metrics", "caches"},
     2: {"strategies", "datasets", "backbones", "kernels"},
-    3: {"engine", "descent", "operations", "features", "footprint", "precision", "replay", "slopes", "suite", "store", "width"},
+    3: {"engine", "descent", "slopes", "replay", "operations", "features", "footprint", "precision", "width"}
+    | {"suite", "store"},
     4: {"block", "fits", "executors", "halving", "machine", "packs", "provenance", "scorer", "tune"},
     5: {"runner", "advise", "contract", "explain", "exported", "fetch", "report", "verify", "canaries"},
     6: {"api", "cli", "__main__", "__init__"},

@@ -50,7 +50,7 @@ def _of_machine(known: Machine, device: str) -> Table:
     for what, choice, measured in (
         ("products of stacked lanes", f"by {plan.products}", _speeds(figures.products) if figures else ""),
         ("OpenBLAS is told of", plan.openblas or "nothing", _told(figures)),
-        ("lanes that train together", f"{plan.most} at most", _steps(figures)),
+        ("lanes that train together", f"{plan.most} at most", ""),
         ("lanes one by one", f"from {plan.wide} channels on", _gains(figures)),
         ("memory of one step", f"{caches.size(plan.step_bytes)} at most", "(a rule)"),
         ("precision and layout", _precision(device), "(a rule)"),
@@ -73,13 +73,6 @@ def _told(figures: Figures | None) -> str:
     if figures is None or not figures.openblas:
         return ""
     return _speeds({name or "as it is": rate for name, rate in figures.openblas.items()})
-
-
-def _steps(figures: Figures | None) -> str:
-    if figures is None:
-        return ""
-    steps = ", ".join(f"{lanes} together {ms:.2f}" for lanes, ms in figures.lanes.items())
-    return f"ms of a lane's step (lora on glyph_vit, 16 examples): {steps}"
 
 
 def _gains(figures: Figures | None) -> str:

@@ -26,7 +26,7 @@ from tlbench.store import Store
 from tlbench.types import sha256
 from tlbench.width import Library, MachinePlan
 
-MEASURED = 1  # raised when something else is measured, or measured in another way
+MEASURED = 2  # raised when something else is measured, or measured in another way
 CLEAR = 1.2  # times better: less may be chance
 AVX512 = "SkylakeX"  # what OpenBLAS calls the first processor that had it
 ROUNDS = 2  # of the processes that try OpenBLAS
@@ -41,7 +41,6 @@ class Figures(NamedTuple):
     openblas: Mapping[str, float]  # GFLOP/s of stacked products by what OpenBLAS is told; nothing without AVX-512
     products: Mapping[str, float]  # GFLOP/s by library
     layers: Mapping[str, float]  # how many times faster a linear layer is stacked than in a loop, by its features
-    lanes: Mapping[str, float]  # milliseconds of one lane's training step, by lanes together
 
 
 class Machine(NamedTuple):
@@ -64,7 +63,8 @@ def known(store: Store, device: str, *, say: Callable[[str], None]) -> Machine:
     """The folder's plan, or the one that it would get."""
     plan, figures = store.plan_get("width"), store.plan_get("machine")
     if plan is not None:
-        return Machine(MachinePlan(**plan), None if figures is None else Figures(**figures), "kept in the folder")
+        known_ones = figures and Figures(**{name: figures[name] for name in Figures._fields})  # older ones had more
+        return Machine(MachinePlan(**plan), known_ones, "kept in the folder")
     if device != "cpu":
         return Machine(DEFAULT, None, f"not measured for {device}")
     measured, source = here(say=say)
@@ -75,10 +75,7 @@ def planned(figures: Figures) -> MachinePlan:
     """The plan that these figures speak for."""
     faster = figures.openblas.get(AVX512, 0.0) >= CLEAR * figures.openblas.get("", float("inf"))
     library: Library = "torch" if figures.products["torch"] >= CLEAR * figures.products["numpy"] else "numpy"
-    best = min(figures.lanes, key=lambda lanes: figures.lanes[lanes])
-    clear = figures.lanes[str(DEFAULT.most)] >= CLEAR * figures.lanes[best]
     return MachinePlan(
-        most=int(best) if clear else DEFAULT.most,
         wide=_wide({int(size): gain for size, gain in figures.layers.items()}),
         products=library,
         openblas=AVX512 if faster else "",

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 
 SHAPES = ((8, 256, 64, 192), (8, 256, 64, 64), (8, 64, 128, 128))  # of stacked products: lanes, rows, columns in, out
-LANES = (1, 8, 24, 48)
 FEATURES = (64, 128, 256, 512)
 ROWS, STACKED = 256, 8  # of the layers that are timed: rows of a lane, and lanes
 ROUNDS = 5
@@ -25,7 +24,6 @@ class Trial(NamedTuple):
 
     products: Mapping[str, float]  # GFLOP/s of stacked products, by library
     layers: Mapping[str, float]  # how many times faster a linear layer is stacked than in a loop, by its features
-    lanes: Mapping[str, float]  # milliseconds of one lane's training step, by lanes together
 
 
 def numpy_rate() -> float:
@@ -34,12 +32,12 @@ def numpy_rate() -> float:
 
 
 def trial() -> Trial:
-    """All that is timed in one process with torch; takes about two seconds."""
+    """All that is timed in one process with torch; takes about a second."""
     import torch
 
     torch.set_num_threads(1)
     rates = _rates({"numpy": np.matmul, "torch": lambda a, b: torch.from_numpy(a) @ torch.from_numpy(b)})
-    return Trial(rates, {str(size): _layer_gain(size) for size in FEATURES}, _lane_ms())
+    return Trial(rates, {str(size): _layer_gain(size) for size in FEATURES})
 
 
 def _rates(libraries: Mapping[str, Callable]) -> dict[str, float]:
@@ -83,29 +81,6 @@ def _layer_gain(size: int) -> float:
     works = {"loop": partial(both_ways, forward, *lanes), "stacked": partial(both_ways, fused(forward), given)}
     found = _times(works, ROUNDS)
     return round(found["loop"] / found["stacked"], 2)
-
-
-def _lane_ms() -> dict[str, float]:
-    """Of LoRA on glyph_vit, 16 examples a step."""
-    import torch
-
-    from tlbench import backbones, rng, space
-    from tlbench.engine import Lane, Network, Pack
-    from tlbench.strategies.adapters import Lora
-
-    backbone, strategy, rows = backbones.get("glyph_vit"), Lora(), torch.arange(16)
-    images = (255 * rng.uniform(rng.key(0), (len(rows), 32, 32, 3))).to(torch.uint8)
-    tail, scratch = (each.tail(Lora.tap) for each in (backbone, backbone.scratch()))
-    with torch.no_grad():
-        network = Network(backbone.prefix(Lora.tap)(images).clone(), tail, scratch, num_classes=4)
-    steps = {}
-    for lanes in LANES:
-        of = [Lane(space.defaults(Lora.space), rows, rows % 4, seed) for seed in range(lanes)]
-        pack = Pack(strategy, network, of, steps=100, batch_size=len(rows))
-        pack.width = lanes
-        pack.start()
-        steps[str(lanes)] = lambda pack=pack: pack.advance(pack.done[0] + 1)
-    return {name: round(1e3 * seconds / int(name), 3) for name, seconds in _times(steps, ROUNDS).items()}
 
 
 def _times(works: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:

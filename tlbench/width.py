@@ -27,12 +27,12 @@ Library = Literal["numpy", "torch"]
 class MachinePlan(NamedTuple):
     """How one machine does its work; the defaults, from which machine.py departs where a measurement says so.
 
-    On one thread of an AMD processor, 16 examples a step, 24 lanes of glyph_vit together took 0.31 to 0.43 of the time
-    of a loop, and 8 lanes 0.42 to 0.52. At 4 examples 48 lanes gained another 0.14 to 0.20, at 64 examples 8 did as
-    well (results/perf/lanes.md).
+    With recorded steps (slopes.py) the number of lanes decides little: on one thread of an AMD processor a step of lora
+    on glyph_vit took 1.35, 1.38, 1.42 and 1.39 ms a lane with 4, 8, 12 and 24 lanes, of partial_freeze 0.87, 0.84, 0.91
+    and 0.99. Fewer are recorded sooner, on less memory; more divide what is left of dispatch when examples are few.
     """
 
-    most: int = 24  # lanes that train together
+    most: int = 16  # lanes that train together
     step_bytes: int = 192 * 2**20  # of one step of all lanes
     wide: int = 256  # channels in and out of a layer from which a CPU loops: there oneDNN does a lane's products alone
     products: Library = "numpy"  # that does the products of stacked lanes on a CPU

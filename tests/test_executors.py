@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +19,7 @@ from tlbench.executors_cores import cores, seats, sit
 from tlbench.width import MachinePlan
 
 SPAWN = multiprocessing.get_context("spawn")
+needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="nothing is forked on this system")
 needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="nothing is pinned on this system")
 
 
@@ -102,3 +110,66 @@ def test_a_worker_has_one_thread_a_library(monkeypatch):
     with executors.born(MachinePlan()), executors._pool(1, ["cpu"]) as pool:
         found = pool.schedule(threads).result()
     assert len(found) > 1 and set(found.values()) == {1}, found
+
+
+def born_with() -> tuple[str, dict[str, str]]:
+    """Of which process was a worker born, and with which variables?"""
+    return Path(f"/proc/{os.getppid()}/cmdline").read_text(), dict(os.environ)
+
+
+@needs_linux
+def test_workers_that_would_be_born_otherwise_are_not_forked(monkeypatch):
+    from tlbench import executors
+
+    executors.foreseen(MachinePlan())
+    with executors.born(MachinePlan()):
+        monkeypatch.setenv("OMP_NUM_THREADS", "5")
+        with executors._pool(1, ["cpu"]) as pool:
+            parent, found = pool.schedule(born_with).result()
+        assert "forkserver" not in parent
+        assert found == dict(os.environ)
+
+
+RUN = """
+    import json, os, signal
+    from pathlib import Path
+    from tlbench import executors
+    from tlbench.width import MachinePlan
+
+    def born():
+        parent = Path("/proc", str(os.getppid()))
+        said = [(parent / each).read_text() for each in ("cmdline", "status")]
+        return os.getpid(), os.getppid(), *said, [*os.environ]
+
+    if __name__ == "__main__":
+        executors.foreseen(MachinePlan())
+        os.environ["SET_LATER"] = ""
+        with executors.born(MachinePlan()), executors._pool(1, {devices!r}) as pool:
+            print(json.dumps(pool.schedule(born).result()), flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@needs_linux
+@pytest.mark.parametrize(("devices", "forked"), [(["cpu"], True), (["cuda:0"], False)], ids=["forked", "spawned"])
+def test_workers_end_with_a_run_that_is_killed(tmp_path, devices, forked):
+    program = tmp_path / "program.py"
+    program.write_text(textwrap.dedent(RUN).format(devices=devices))
+    ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    *processes, command, status, variables = json.loads(ended.stdout)
+    assert ("forkserver" in command) == forked
+    assert not forked or "Threads:\t1\n" in status, "no thread is lost in a fork"
+    assert "SET_LATER" in variables
+    limit = time.monotonic() + 30
+    while time.monotonic() < limit and any(map(runs, processes)):
+        time.sleep(0.05)
+    assert not any(map(runs, processes))
+
+
+def runs(process: int) -> bool:
+    """Is it there, and not only waiting to be buried?"""
+    try:
+        return "State:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
-import threading
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -18,6 +15,7 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from tlbench.executors_cores import Seats, seats, sit
+from tlbench.executors_server import SPAWN, begin, context, follow
 from tlbench.fits import Block
 from tlbench.kernels.products import LIBRARY
 from tlbench.types import Status
@@ -37,6 +35,7 @@ MEMORY = (
     "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=1073741824",
 )
 OPENBLAS = "OPENBLAS_CORETYPE"  # the processor that it works for, where it is told
+VARIABLES = (*THREADS, MEMORY[0], OPENBLAS, LIBRARY)  # that libraries read once, when they are loaded
 
 
 class Means(NamedTuple):
@@ -106,6 +105,12 @@ def born(plan: MachinePlan) -> Iterator[None]:
             os.environ.update({} if value is None else {name: value})
 
 
+def foreseen(plan: MachinePlan) -> None:
+    """Workers on a CPU that are born with this plan will be wanted: what they need is loaded meanwhile."""
+    with born(plan):
+        begin()
+
+
 def avx512() -> bool:
     """Has the processor the instructions that OpenBLAS means by SkylakeX?"""
     import torch
@@ -137,9 +142,10 @@ def _found(future: Future, block: Block) -> list[Outcome] | None:
 
 
 def _pool(workers: int, devices: Sequence[str]) -> ProcessPool:
-    spawn = multiprocessing.get_context("spawn")
-    places = seats(workers, spawn) if list(devices) == ["cpu"] else None
-    return ProcessPool(max_workers=workers, context=spawn, initializer=_settle, initargs=[os.getpid(), places])
+    on_cpu = list(devices) == ["cpu"]
+    how = context(VARIABLES) if on_cpu else SPAWN  # no driver of a GPU outlives a fork
+    places = seats(workers, how) if on_cpu else None
+    return ProcessPool(max_workers=workers, context=how, initializer=_settle, initargs=[dict(os.environ), places])
 
 
 def _work(block: Block) -> list[Outcome]:
@@ -148,16 +154,10 @@ def _work(block: Block) -> list[Outcome]:
     return work(block)
 
 
-def _settle(parent: int, places: Seats | None) -> None:
+def _settle(variables: dict[str, str], places: Seats | None) -> None:
     """Takes a core, leaves Ctrl-C to the parent, is silent about numbers, and ends with the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     np.seterr(over="ignore", invalid="ignore")  # what a lane comes to that diverges is told by its status
     if places is not None:
         sit(places)
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    follow(variables)

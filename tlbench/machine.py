@@ -8,20 +8,21 @@ its own plan for good, whatever is measured later.
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import platform
 from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from importlib.metadata import version
+from multiprocessing.context import BaseContext
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from filelock import FileLock
 
 from tlbench import caches, machine_measure
-from tlbench.executors import OPENBLAS, avx512, born
+from tlbench.executors import OPENBLAS, VARIABLES, avx512, born
+from tlbench.executors_server import SPAWN, context
 from tlbench.store import Store
 from tlbench.types import sha256
 from tlbench.width import Library, MachinePlan
@@ -105,16 +106,18 @@ def measured() -> Figures:
     if avx512():
         for _ in range(ROUNDS):
             for plan in (DEFAULT, told):
-                rate = _aside(machine_measure.numpy_rate, plan)
+                with born(plan):
+                    rate = _aside(machine_measure.numpy_rate, SPAWN)
                 rates[plan.openblas] = max(rate, rates.get(plan.openblas, 0.0))
     day = datetime.now(UTC).date().isoformat()
     best = told if rates and rates[AVX512] >= CLEAR * rates[""] else DEFAULT
-    return Figures(day, rates, **_aside(machine_measure.trial, best)._asdict())
+    with born(best):
+        return Figures(day, rates, **_aside(machine_measure.trial, context(VARIABLES))._asdict())
 
 
-def _aside(work: Callable[[], T], plan: MachinePlan) -> T:
+def _aside(work: Callable[[], T], how: BaseContext) -> T:
     """What it gives in a process of its own."""
-    with born(plan), ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=how) as pool:
         return pool.submit(work).result()
 
 

@@ -121,9 +121,11 @@ def run(
     devices = provenance.devices(means.device)
     workers = means.workers or (len(devices) if devices != ["cpu"] else cores())
     with Store.open(folder) as store:
+        how = machine.kept(store, devices[0], say=(lambda _text: None) if progress is None else progress.say)
+        if devices == ["cpu"]:
+            executors.foreseen(how)
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
-        how = machine.kept(store, devices[0], say=(lambda _text: None) if progress is None else progress.say)
         to_do = [replace(block, plan=how) for block in plan.blocks]
         scorers = {name: each.scorer() for name, each in data.items()}
         for each in data.values():

@@ -8,7 +8,6 @@ import sys
 import tempfile
 
 from tlbench import executors, machine
-from tlbench.kernels.products import LIBRARY
 from tlbench.store import Store
 from tlbench.width import MachinePlan
 
@@ -34,5 +33,4 @@ def again() -> MachinePlan:
 
 def variables() -> dict[str, str]:
     """Those of this process that decide how its libraries work."""
-    names = (*executors.THREADS, executors.MEMORY[0], executors.OPENBLAS, LIBRARY)
-    return {name: os.environ[name] for name in names if name in os.environ}
+    return {name: os.environ[name] for name in executors.VARIABLES if name in os.environ}

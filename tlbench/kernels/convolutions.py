@@ -16,10 +16,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from tlbench.kernels import windows
-from tlbench.kernels.products import linear, suits
+from tlbench.kernels.products import linear, matmul, suits
 from tlbench.kernels.windows import CHANNELS, Grid, Moves, Pair
 
 NARROW = 8  # channels; torch takes a group that reads or makes fewer a slow way
+WIDE = 16  # pixels of a map, from which it is multiplied as it lies
 SMALL = 2**26  # floating-point operations of a lane, up to which a call of its own costs more than lanes side by side
 
 
@@ -32,10 +33,10 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **
     moves = _moves(*rest, **named)
     if moves is None or not suits(x, weight) or x.ndim != 5:
         return None
-    last, few = x.movedim(2, 4).is_contiguous(), x.shape[2] < CHANNELS
-    pixel = weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1
-    if pixel and (last or few):
-        return _pixels(x, weight, bias, moves)
+    last = x.movedim(2, 4).is_contiguous()
+    if weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1:
+        seen = x[..., :: moves.stride[0], :: moves.stride[1]]
+        return _pixels(seen, weight, bias) if last or seen[0, 0, 0].numel() < WIDE else _maps(seen, weight, bias)
     if weight.ndim == 4:
         return _shared(x, weight, bias, moves)
     own = bias if bias is None else bias.expand(len(x), -1)
@@ -45,26 +46,38 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **
 
 
 def _moves(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Moves | None:
-    return None if isinstance(padding, str) else Moves(_pair(stride), _pair(padding), _pair(dilation), groups)
+    return None if isinstance(padding, str) else Moves(pair(stride), pair(padding), pair(dilation), groups)
 
 
-def _pair(value: int | Sequence[int]) -> Pair:
+def pair(value: int | Sequence[int]) -> Pair:
     return (value, value) if isinstance(value, int) else (value[0], value[-1])
 
 
-def _pixels(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor | None:
+def _pixels(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
     """A kernel of one pixel is a linear layer."""
-    down, across = moves.stride
-    out = linear(x[..., ::down, ::across].movedim(2, 4), weight.flatten(-3), bias)
+    out = linear(x.movedim(2, 4), weight.flatten(-3), bias)
     return out if out is None else out.movedim(4, 2)
 
 
+def _maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
+    """Or, where channels do not lie last, a product with the maps of each image; lanes come to lie side by side."""
+    maps = x.transpose(0, 1).flatten(3)  # [m, K, c, h * w]
+    out = matmul(weight.flatten(-3).expand(*maps.shape[:2], -1, -1), maps)
+    if out is None:
+        return None
+    shifted = out if bias is None else out + bias[..., None]
+    return shifted.unflatten(3, x.shape[3:]).transpose(0, 1)
+
+
 def _shared(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
-    """Lanes with one weight are images more of one call; their biases may be their own."""
+    """Lanes with one weight are images more of one call, in the order they lie in; their biases may be their own."""
     common = bias if bias is None or bias.ndim == 1 else None
-    images = x.flatten(0, 1)
+    beside = x.transpose(0, 1)
+    lying = beside if beside.is_contiguous() else x
+    images = lying.flatten(0, 1)
     few = _channels_last(images) if images.shape[1] < CHANNELS else images
-    out = F.conv2d(few, weight, common, *moves).unflatten(0, x.shape[:2])
+    out = F.conv2d(few, weight, common, *moves).unflatten(0, lying.shape[:2])
+    out = out if lying is x else out.transpose(0, 1)
     return out if bias is None or common is not None else out + bias[:, None, :, None, None]
 
 

@@ -16,13 +16,14 @@ from torch._functorch.pyfunctorch import VmapInterpreter, retrieve_current_funct
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
-from tlbench.kernels import attention, convolutions, embeddings, norms, products
+from tlbench.kernels import attention, convolutions, embeddings, norms, pooling, products
 
 # Stacked arguments -> what torch returns [K, ...]; None where torch may do it.
 Kernel = Callable[..., Tensor | None]
 
 KERNELS: dict[Any, Kernel] = {
     attention.attend: attention.attention,
+    F.avg_pool2d: pooling.avg_pool2d,
     F.conv2d: convolutions.conv2d,
     F.embedding: embeddings.embedding,
     F.group_norm: norms.group_norm,

@@ -21,15 +21,12 @@ def shifted_and_turned(x: Tensor, keys: Tensor, *, flips: bool) -> Tensor:
     if not x.is_floating_point():
         return x
     draw = (2 * rng.uniform(keys, (5,)) - 1).unbind(1)
-    angle, across, down = draw[0] * TURN, draw[1] * SHIFT, draw[2] * SHIFT
-    scale = 1 + STRETCH * draw[3]
-    mirror = torch.where(draw[4] < 0, -1.0, 1.0) if flips else torch.ones_like(scale)
-    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    grid = torch.stack([_spread(x, cos * mirror, -sin, across), _spread(x, sin * mirror, cos, down)], dim=-1)
-    return F.grid_sample(x, grid, padding_mode="border", align_corners=False)
-
-
-def _spread(x: Tensor, by_column: Tensor, by_row: Tensor, shift: Tensor) -> Tensor:
-    """One coordinate of where each pixel's centre is read, -1 to 1, an affine map of it for each image; [b, h, w]."""
+    shift = torch.complex(draw[1], draw[2]) * SHIFT
+    turn = torch.polar(1 + STRETCH * draw[3], draw[0] * TURN)
+    mirror = torch.where(draw[4] < 0, -1.0, 1.0) if flips else torch.ones_like(draw[4])
     rows, columns = ((2 * torch.arange(size, device=x.device) + 1) / size - 1 for size in x.shape[2:])
-    return (by_row[:, None] * rows + shift[:, None])[:, :, None] + (by_column[:, None] * columns)[:, None]
+    by_row = (1j * turn)[:, None] * rows + shift[:, None]
+    by_column = (mirror * turn)[:, None] * columns
+    # Where each pixel's centre is read, -1 to 1, as column + 1j * row: turning and stretching are one product
+    places = by_row[:, :, None] + by_column[:, None]
+    return F.grid_sample(x, torch.view_as_real(places), padding_mode="border", align_corners=False)

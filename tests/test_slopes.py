@@ -22,7 +22,6 @@ CASES = [(name, backbone) for name, s in STRATEGIES.items() if s.trains for back
 @pytest.fixture(autouse=True)
 def recorded_at_once(monkeypatch):
     monkeypatch.setattr(slopes, "LEAST", 2)
-    monkeypatch.setattr("tlbench.descent.LEAST", 2)
 
 
 def trained(strategy, net, of, *, tapes=None):
@@ -41,7 +40,7 @@ def test_a_tape_changes_no_bit_of_what_lanes_learn(name, backbone, monkeypatch):
     of = lanes(strategy, y, count=6, rows=12)
     first, again = (trained(strategy, net, half, tapes=tapes) for half in (of[:3], of[3:]))
     assert [each._sure for each in tapes._kept.values()] == [True], "one recording, which is used"
-    monkeypatch.setattr("tlbench.descent.LEAST", STEPS + 1)
+    monkeypatch.setattr(slopes, "LEAST", STEPS + 1)
     for found, half in ((first, of[:3]), (again, of[3:])):
         expected = trained(strategy, net, half)
         for own, plain in zip(found.states, expected.states, strict=True):

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from tlbench import slopes
 from tlbench.kernels.optimizers import AdamW, Rates
 from tlbench.replay import replayed
-from tlbench.slopes import LEAST, Slopes, Tapes
+from tlbench.slopes import Slopes, Tapes
 from tlbench.space import Hyperparameters
 from tlbench.strategies.base import State, Strategy
 from tlbench.strategies.gradient import GradientStrategy, Minibatch, schedule
@@ -47,13 +48,13 @@ def descended(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: H
     if not parts.trials:
         return _replayed(parts, state, clock)
     state = {**state, **{moment: state[moment].clone() for moment in MOMENTS}}
-    slopes = _slopes(parts, state, clock, tapes=tapes, name=name)
-    state = {**state, **slopes.read["state"]}
+    own = _slopes(parts, state, clock, tapes=tapes, name=name)
+    state = {**state, **own.read["state"]}
     fused = AdamW(state, [shape.numel() for shape in parts.shapes], parts.multipliers)
     for number, share, batch in _drawn(parts, state, clock):
-        gradients = slopes.of(batch.parts(clock.pieces))
+        gradients = own.of(batch.parts(clock.pieces))
         fused.move(gradients, [_rates(trial, share) for trial in parts.trials], step=number + 1)
-    return {**state, **pytree.tree_map(torch.clone, slopes.read["state"])}
+    return {**state, **pytree.tree_map(torch.clone, own.read["state"])}
 
 
 def _slopes(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Hashable) -> Slopes:
@@ -61,7 +62,7 @@ def _slopes(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Has
         return _gradients(parts._replace(entry=read["entry"]), read["state"], read["batches"])
 
     read = {"entry": parts.entry, "state": {part: value for part, value in state.items() if part not in MOMENTS}}
-    if len(parts.trials) > 1 and len(clock.step) >= LEAST:
+    if len(parts.trials) > 1 and len(clock.step) >= slopes.LEAST:
         return tapes.begun((name, clock.batch_size, clock.pieces), work, read)
     return Slopes(work, {**read, "state": pytree.tree_map(torch.clone, read["state"])})
 

@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 from torch.nn import functional as F
 
-from tlbench import space
+from tlbench import slopes, space
 from tlbench.engine import Lane, Pack
 from tlbench.fits import Bench, Block, Fit
 from tlbench.strategies.gradient import GradientStrategy
@@ -123,6 +123,7 @@ def _pack(bench: Bench, fits: Sequence[Fit]) -> Pack:
 
 def _begun(bench: Bench, fits: Sequence[Fit]) -> list[Tensor]:
     """What is trained or solved of each fit, as one vector, after its first steps beside the others."""
+    slopes.LEAST = 2  # the few steps here are recorded and played, as many are in a run
     pack = _pack(bench, fits)
     pack.width = len(fits)
     pack.start()

@@ -1,9 +1,9 @@
 """How much does fusing lanes gain, and how many are best? Milliseconds of one lane's training step; run by `make perf`.
 
-    python tests/perf/lanes.py glyph_vit --examples 4 16 64 --widths 1 8 24 48
+    python tests/perf/lanes.py glyph_vit --examples 4 16 64 --widths 1 4 16 48
 
 Prints, and writes to results/perf/lanes.{md,json}, medians of processor time over widths that take turns in one
-process with one thread, born as a worker is. A machine's plan comes from one row of this table (lora, 16 examples).
+process with one thread, born as a worker is.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from toy import lanes, network, pack  # noqa: E402
 
 import tlbench.strategies  # noqa: E402, F401 - registers
-from tlbench import backbones, space  # noqa: E402
+from tlbench import backbones, slopes, space  # noqa: E402
 from tlbench.engine import Pack  # noqa: E402
 from tlbench.registry import STRATEGIES  # noqa: E402
 
-STEPS, ROUNDS = 2, 3
+STEPS, ROUNDS = 4, 3
 RESULTS = Path("results/perf")
 
 
@@ -44,11 +44,12 @@ def measured(name: str, backbone: str, examples: int, widths: list[int]) -> Row:
     strategy = STRATEGIES[name]()
     net, y = network(strategy, backbones.get(backbone), space.defaults(strategy.space), rows=4 * examples)
     packs: dict[int, Pack] = {}
+    slopes.LEAST = STEPS
     for width in widths:
         of = lanes(strategy, y, count=width, rows=examples)
         packs[width] = pack(strategy, net, of, width=width, steps=100, batch=examples)
         packs[width].start()
-        packs[width].advance(1)
+        packs[width].advance(STEPS)  # recorded here, and played from then on
     times: dict[int, list[float]] = {width: [] for width in widths}
     for _ in range(ROUNDS):
         for width, made in packs.items():
@@ -72,7 +73,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("backbone", nargs="?", default="glyph_vit")
     parser.add_argument("--examples", type=int, nargs="+", default=[4, 16, 64])
-    parser.add_argument("--widths", type=int, nargs="+", default=[1, 8, 24, 48])
+    parser.add_argument("--widths", type=int, nargs="+", default=[1, 4, 8, 16, 24, 48])
     parser.add_argument("--strategies", nargs="+")
     asked = parser.parse_args()
     plan, how = born.again(), written.made()

@@ -113,4 +113,4 @@ def _gradients(parts: Parts, state: State, batches: Sequence[Minibatch]) -> tupl
             losses, buffers = parts.objective(*parts.entry, {**state, "theta": leaves}, batch)
             found.append(torch.autograd.grad(losses.sum(), leaves, allow_unused=True, materialize_grads=True))
         state = {**state, "buffers": pytree.tree_map(torch.detach, buffers)}
-    return [functools.reduce(torch.add, each) for each in zip(*found, strict=True)], state["buffers"]
+    return [functools.reduce(torch.add, each).contiguous() for each in zip(*found, strict=True)], state["buffers"]

@@ -23,19 +23,25 @@ class AdamW:
 
     def __init__(self, state: dict[str, Tensor], sizes: Sequence[int], multipliers: Sequence[float]) -> None:
         """`state`: theta, m and v [K, P]; of each of its pieces the size and the learning rate's multiplier."""
-        self._lanes = [[vector.split(list(sizes)) for vector in vectors] for vectors in zip(
-            *(state[name].unbind() for name in ("theta", "m", "v")), strict=True
-        )]  # fmt: skip
         self._alike = {m: [i for i, own in enumerate(multipliers) if own == m] for m in multipliers}
+        vectors = zip(*(self._pieces(state[name].split(list(sizes), 1)) for name in ("theta", "m", "v")), strict=True)
+        self._lanes = [list(zip(*lane, strict=True)) for lane in vectors]  # theta, m, v of each multiplier
+        self._gradients: Sequence[Tensor] = ()
+        self._slopes: list[list[list[Tensor]]] = []
 
     def move(self, gradients: Sequence[Tensor], rates: Sequence[Rates], *, step: int) -> None:
-        """Along the gradient of each piece [K, ...]; `step` counts from 1."""
+        """Along the gradient of each piece [K, ...], contiguous; `step` counts from 1."""
+        if gradients is not self._gradients:
+            self._gradients, self._slopes = gradients, self._pieces([each.flatten(1) for each in gradients])
         clock = torch.tensor(float(step))
-        slopes = zip(*(gradient.contiguous().flatten(1).unbind() for gradient in gradients), strict=True)
-        for (theta, m, v), slope, rate in zip(self._lanes, slopes, rates, strict=True):
-            for multiplier, pieces in self._alike.items():
-                thetas, slopes_, ms, vs = ([each[i] for i in pieces] for each in (theta, slope, m, v))
+        for lane, slopes, rate in zip(self._lanes, self._slopes, rates, strict=True):
+            for multiplier, (theta, m, v), slope in zip(self._alike, lane, slopes, strict=True):
                 torch._fused_adamw_(
-                    thetas, slopes_, ms, vs, [], [clock] * len(pieces), lr=rate.lr * multiplier, beta1=BETAS[0],
+                    theta, slope, m, v, [], [clock] * len(slope), lr=rate.lr * multiplier, beta1=BETAS[0],
                     beta2=BETAS[1], weight_decay=rate.weight_decay, eps=EPSILON, amsgrad=False, maximize=False,
                 )  # fmt: skip
+
+    def _pieces(self, stacks: Sequence[Tensor]) -> list[list[list[Tensor]]]:
+        """Of each lane, of each multiplier: its pieces of what is stacked [K, ...]."""
+        lanes = zip(*(stack.unbind() for stack in stacks), strict=True)
+        return [[[lane[i] for i in places] for places in self._alike.values()] for lane in lanes]

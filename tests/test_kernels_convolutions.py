@@ -25,6 +25,7 @@ SHAPES: dict[str, tuple[int, int, int, int, dict[str, Any]]] = {
     "not square in any way": (16, 8, 9, 3, {"stride": (2, 3), "padding": (1, 0)}),
     "overlapping": (16, 8, 6, 3, {"padding": 1}),
     "overlapping, few pixels": (16, 24, 2, 3, {"padding": 1}),
+    "padded by more than the kernel": (16, 8, 3, 2, {"stride": 2, "padding": 2}),
     "of one pixel": (16, 8, 6, 1, {}),
     "of one pixel, strided": (16, 8, 7, 1, {"stride": 2}),
     "of one pixel, padded": (16, 8, 5, 1, {"padding": 1}),
@@ -132,6 +133,12 @@ def test_windows_that_overlap_much_or_fill_the_memory_are_not_copied() -> None:
     assert not windows.suit(small, weight, moves._replace(stride=(1, 1)))
     assert windows.suit(torch.empty(2, 4, 16, 2, 2), weight, moves._replace(stride=(1, 1)))
     assert not windows.suit(torch.empty(2, 16, 16, 64, 64, device="meta"), weight, moves)
+
+
+def test_maps_of_few_pixels_are_copied_however_they_lie() -> None:
+    moves, weight = windows.Moves((2, 2), (1, 1), (1, 1), 1), torch.empty(2, 8, 16, 3, 3)
+    assert windows.suit(torch.empty(2, 4, 16, 6, 6), weight, moves, last=False)
+    assert not windows.suit(torch.empty(2, 4, 16, 8, 8), weight, moves, last=False)
 
 
 def test_windows_are_left_where_torch_multiplies_faster(monkeypatch) -> None:

@@ -2,8 +2,9 @@
 
 Images come in lane by lane, channels last, or they do not. Those that do stay so: small ones become products of
 windows, others go through torch a lane at a time. Small ones that do not, as after a GroupNorm, become one convolution
-with lanes side by side as groups, and stay side by side. So nothing is copied from one order into another on its way
-through a network. Which form is taken depends on shapes and orders alone; tests/perf/lane_kernels.py measures them.
+with lanes side by side as groups, and stay side by side; only maps of a few pixels become windows in any order. So
+little is copied from one order into another on its way through a network. Which form is taken depends on shapes and
+orders alone; tests/perf/lane_kernels.py measures them.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from torch.nn import functional as F
 
 from tlbench.kernels import windows
 from tlbench.kernels.products import linear, matmul, suits
-from tlbench.kernels.windows import CHANNELS, Grid, Moves, Pair
+from tlbench.kernels.windows import CHANNELS, FEW, Grid, Moves, Pair
 
 NARROW = 8  # channels; torch takes a group that reads or makes fewer a slow way
-WIDE = 16  # pixels of a map, from which it is multiplied as it lies
 SMALL = 2**26  # floating-point operations of a lane, up to which a call of its own costs more than lanes side by side
 
 
@@ -36,13 +36,15 @@ def conv2d(x: Tensor, weight: Tensor, bias: Tensor | None = None, *rest: Any, **
     last = x.movedim(2, 4).is_contiguous()
     if weight.shape[-2:] == (1, 1) and moves.padding == (0, 0) and moves.groups == 1:
         seen = x[..., :: moves.stride[0], :: moves.stride[1]]
-        return _pixels(seen, weight, bias) if last or seen[0, 0, 0].numel() < WIDE else _maps(seen, weight, bias)
+        return _pixels(seen, weight, bias) if last or seen[0, 0, 0].numel() < FEW else _maps(seen, weight, bias)
     if weight.ndim == 4:
         return _shared(x, weight, bias, moves)
     own = bias if bias is None else bias.expand(len(x), -1)
+    if windows.suit(x, weight, moves, last=last):
+        return windows.Windows.apply(x, weight, own, moves)
     if not last and min(weight.shape[1:3]) >= NARROW and _operations(x, weight, moves) <= SMALL:
         return _side_by_side(x, weight, own, moves)
-    return (windows.Windows if last and windows.suit(x, weight, moves) else Lanes).apply(x, weight, own, moves)
+    return Lanes.apply(x, weight, own, moves)
 
 
 def _moves(stride: Any = 1, padding: Any = 0, dilation: Any = 1, groups: int = 1) -> Moves | None:

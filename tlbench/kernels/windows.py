@@ -18,6 +18,7 @@ from tlbench.kernels import products, tape
 
 Pair = tuple[int, int]  # down, across
 CHANNELS = 16  # fewer are copied too slowly
+FEW = 16  # pixels of a map, below which torch's convolution takes longer to begin than to do
 BYTES = 2 * 2**20  # of the rows of a lane; more leave the cache, and torch's convolution has more to do than to begin
 
 
@@ -30,17 +31,19 @@ class Moves(NamedTuple):
     groups: int
 
 
-def suit(x: Tensor, weight: Tensor, moves: Moves) -> bool:
+def suit(x: Tensor, weight: Tensor, moves: Moves, *, last: bool = True) -> bool:
     """Is this the fastest form of a convolution of x [K, m, c, h, w] with weight [K, o, c, kh, kw]?
 
-    It is where windows hardly overlap (3 x 3 pixels two apart copy each pixel 2.25 times, one apart 9 times), or are so
-    few that weights are most of what is read. Never where torch multiplies faster than numpy: it convolves well, too.
+    `last`: do the channels of x lie last? Then it is where windows hardly overlap (3 x 3 pixels two apart copy each
+    pixel 2.25 times, one apart 9 times), or are so few that weights are most of what is read. And for maps of few
+    pixels, however they lie. Never where torch multiplies faster than numpy: it convolves well, too.
     """
     if products.BY_TORCH or moves.groups > 1 or moves.dilation != (1, 1) or x.shape[2] < CHANNELS:
         return False
     grid = Grid.of(x, weight, moves)
     apart = all(k <= 2 * s for k, s in zip(grid.kernel, grid.stride, strict=True))
-    return 4 * grid.rows * grid.length <= BYTES and (apart or grid.rows <= weight.shape[1])
+    few = grid.rows < FEW * grid.images
+    return 4 * grid.rows * grid.length <= BYTES and (few or (last and (apart or grid.rows <= weight.shape[1])))
 
 
 class Grid(NamedTuple):
@@ -142,15 +145,15 @@ def _convolved(grid: Grid, x: Tensor, flat: Tensor, rows: Tensor, out: Tensor) -
 
 def _of_weights(grid: Grid, given: Tensor, rows: Tensor, of_weight: Tensor, of_bias: Tensor) -> tape.Call:
     """The gradients of weights and biases: what windows saw, times what they are given."""
-    product = np.empty((rows.shape[2], given.shape[2]), np.float32)  # faster than its transpose, where o is small
-    last, ones = product[: grid.length].reshape(*grid.kernel, grid.channels, -1).transpose(3, 2, 0, 1), product.T
-    lanes = list(zip(given.numpy(), rows.mT.numpy(), of_weight.numpy(), of_bias.numpy(), strict=True))
+    product = np.empty((given.shape[2], rows.shape[2]), np.float32)  # its transpose is no faster, and slow to turn
+    last = product[:, : grid.length].reshape(-1, *grid.kernel, grid.channels).transpose(0, 3, 1, 2)
+    lanes = list(zip(given.mT.numpy(), rows.numpy(), of_weight.numpy(), of_bias.numpy(), strict=True))
 
     def call() -> None:
         for own, seen, weights, biases in lanes:
-            np.matmul(seen, own, out=product)
+            np.matmul(own, seen, out=product)
             np.copyto(weights, last)
-            np.copyto(biases, ones[:, grid.length :])
+            np.copyto(biases, product[:, grid.length :])
 
     return call
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +122,7 @@ def born_with() -> tuple[str, dict[str, str]]:
 def test_workers_that_would_be_born_otherwise_are_not_forked(monkeypatch):
     from tlbench import executors
 
-    executors.foreseen(MachinePlan())
+    executors.foreseen(MachinePlan(), ["cpu"])
     with executors.born(MachinePlan()):
         monkeypatch.setenv("OMP_NUM_THREADS", "5")
         with executors._pool(1, ["cpu"]) as pool:
@@ -130,8 +131,32 @@ def test_workers_that_would_be_born_otherwise_are_not_forked(monkeypatch):
         assert found == dict(os.environ)
 
 
+@needs_linux
+def test_a_command_begins_as_the_last_run_on_this_machine_did(tmp_path, monkeypatch):
+    from tlbench import executors
+    from tlbench.executors_server import begin_as_before
+
+    begun: list[list[str | None]] = []
+
+    def noted() -> None:
+        begun.append([os.environ.get(name) for name in executors.VARIABLES])
+
+    monkeypatch.setattr(forkserver, "ensure_running", noted)
+    monkeypatch.setenv("TLBENCH_CACHE", str(tmp_path))
+    before = dict(os.environ)
+    begin_as_before()
+    assert begun == [], "there was none"
+    executors.foreseen(MachinePlan(products="torch"), ["cpu"])
+    begin_as_before()
+    assert len(begun) == 2 and begun[0] == begun[1] and {"1", "torch"} <= set(begun[0])
+    executors.foreseen(MachinePlan(), ["cuda:0"])
+    begin_as_before()
+    assert len(begun) == 2, "that of a GPU forks nothing"
+    assert dict(os.environ) == before
+
+
 RUN = """
-    import json, os, signal
+    import json, os, signal, sys
     from pathlib import Path
     from tlbench import executors
     from tlbench.width import MachinePlan
@@ -139,10 +164,10 @@ RUN = """
     def born():
         parent = Path("/proc", str(os.getppid()))
         said = [(parent / each).read_text() for each in ("cmdline", "status")]
-        return os.getpid(), os.getppid(), *said, [*os.environ]
+        return os.getpid(), os.getppid(), *said, [*os.environ], "torch._dynamo" in sys.modules
 
     if __name__ == "__main__":
-        executors.foreseen(MachinePlan())
+        executors.foreseen(MachinePlan(), ["cpu"])
         os.environ["SET_LATER"] = ""
         with executors.born(MachinePlan()), executors._pool(1, {devices!r}) as pool:
             print(json.dumps(pool.schedule(born).result()), flush=True)
@@ -155,10 +180,13 @@ RUN = """
 def test_workers_end_with_a_run_that_is_killed(tmp_path, devices, forked):
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(RUN).format(devices=devices))
-    ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True)
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "torch.py").write_text("raise SystemExit('not the torch that was meant')")
+    where = tmp_path / "elsewhere"
+    ended = subprocess.run([sys.executable, str(program)], capture_output=True, text=True, cwd=where)
     assert ended.returncode == -signal.SIGKILL, ended.stderr
-    *processes, command, status, variables = json.loads(ended.stdout)
-    assert ("forkserver" in command) == forked
+    *processes, command, status, variables, has_loaded = json.loads(ended.stdout)
+    assert ("forkserver" in command) == forked == has_loaded
     assert not forked or "Threads:\t1\n" in status, "no thread is lost in a fork"
     assert "SET_LATER" in variables
     limit = time.monotonic() + 30

@@ -12,6 +12,7 @@ import typer
 
 from tlbench import __version__, cli_advise, cli_cache, cli_report, cli_verify
 from tlbench.cli_options import Backbones, Datasets, Device, Only, Plugins, Preset, Results, SuiteName, Timeout, Workers
+from tlbench.executors_server import begin_as_before
 from tlbench.types import TlbenchError
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ def run(
 
     Example: tlbench run few_shot_vision --explain
     """
+    if not (dry_run or explain):
+        begin_as_before()
     from tlbench.cli_run import Means, plan_text, run_suite
 
     loaded = _suite(suite, preset, plugin, dataset, backbone)

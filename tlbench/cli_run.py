@@ -11,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tlbench import report, runner, space
+from tlbench import runner, space
 from tlbench.cli_progress import watcher
 from tlbench.cli_show import leaders
 from tlbench.executors import Means
@@ -81,6 +81,8 @@ def forget(suite: Suite, results: Path, only: Sequence[str], *, everything: bool
 
 def write_report(suite: Suite, results: Path) -> list[Path]:
     """Writes leaderboard, page and figures beside the store."""
+    from tlbench import report  # loads for a second: workers need not wait for it
+
     folder = results / suite.name
     with Store.open(folder, create=False) as store:
         frame = store.frame(suite.cells())

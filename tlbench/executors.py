@@ -15,7 +15,7 @@ import numpy as np
 from pebble import ProcessExpired, ProcessPool
 
 from tlbench.executors_cores import Seats, seats, sit
-from tlbench.executors_server import SPAWN, begin, context, follow
+from tlbench.executors_server import SPAWN, begin, context, follow, remember, told
 from tlbench.fits import Block
 from tlbench.kernels.products import LIBRARY
 from tlbench.types import Status
@@ -95,20 +95,17 @@ def born(plan: MachinePlan) -> Iterator[None]:
     own[MEMORY[0]] = os.environ.get(*MEMORY)
     if plan.openblas and avx512():
         own[OPENBLAS] = plan.openblas
-    before = {name: os.environ.get(name) for name in own}
-    os.environ.update(own)
-    try:
+    with told(own):
         yield
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name)
-            os.environ.update({} if value is None else {name: value})
 
 
-def foreseen(plan: MachinePlan) -> None:
-    """Workers on a CPU that are born with this plan will be wanted: what they need is loaded meanwhile."""
+def foreseen(plan: MachinePlan, devices: Sequence[str]) -> None:
+    """Workers for these devices, born with this plan, will be wanted: what they need is loaded meanwhile."""
+    if list(devices) != ["cpu"]:
+        return remember(None)
     with born(plan):
         begin()
+        remember(VARIABLES)
 
 
 def avx512() -> bool:

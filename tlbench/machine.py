@@ -30,7 +30,6 @@ from tlbench.width import Library, MachinePlan
 MEASURED = 2  # raised when something else is measured, or measured in another way
 CLEAR = 1.2  # times better: less may be chance
 AVX512 = "SkylakeX"  # what OpenBLAS calls the first processor that had it
-ROUNDS = 2  # of the processes that try OpenBLAS
 DEFAULT = MachinePlan()
 T = TypeVar("T")
 
@@ -100,15 +99,13 @@ def here(*, say: Callable[[str], None]) -> tuple[Figures, str]:
 
 
 def measured() -> Figures:
-    """Takes about six seconds of one core; most of it is the loading of libraries."""
+    """Takes about a second of one core beside the loading of libraries, which workers need anyway."""
     rates: dict[str, float] = {}
     told = MachinePlan(openblas=AVX512)
     if avx512():
-        for _ in range(ROUNDS):
-            for plan in (DEFAULT, told):
-                with born(plan):
-                    rate = _aside(machine_measure.numpy_rate, SPAWN)
-                rates[plan.openblas] = max(rate, rates.get(plan.openblas, 0.0))
+        for plan in (DEFAULT, told):
+            with born(plan):
+                rates[plan.openblas] = _aside(machine_measure.numpy_rate, SPAWN)
     day = datetime.now(UTC).date().isoformat()
     best = told if rates and rates[AVX512] >= CLEAR * rates[""] else DEFAULT
     with born(best):

@@ -122,8 +122,7 @@ def run(
     workers = means.workers or (len(devices) if devices != ["cpu"] else cores())
     with Store.open(folder) as store:
         how = machine.kept(store, devices[0], say=(lambda _text: None) if progress is None else progress.say)
-        if devices == ["cpu"]:
-            executors.foreseen(how)
+        executors.foreseen(how, devices)
         data = prepared(suite, only)
         plan = planned(suite, store, data, only)
         to_do = [replace(block, plan=how) for block in plan.blocks]

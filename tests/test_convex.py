@@ -13,7 +13,7 @@ import tlbench.strategies  # noqa: F401 - registers
 from tlbench import backbones, rng
 from tlbench.registry import STRATEGIES
 from tlbench.space import Float
-from tlbench.strategies import convex
+from tlbench.strategies import conjugate, convex
 from tlbench.strategies.base import Strategy
 from tlbench.strategies.convex import Head, logistic_regression, ridge_regression
 
@@ -61,6 +61,24 @@ def test_a_lane_alone_and_in_a_path_comes_to_the_same(solver):
         alone = solver(x, y, torch.ones(30), CLASSES, torch.tensor(strength))
         for a, b in zip(alone, head, strict=True):
             assert (a - b).norm() <= 1e-3 * b.norm()
+
+
+@pytest.mark.parametrize("noise", [0.1, 10.0])
+def test_arrays_of_torch_come_to_the_same_as_those_of_numpy(noise, monkeypatch):
+    x, y = rows(40, 60, noise=noise)
+    found = solved(x, y, STRENGTHS)
+    monkeypatch.setattr(conjugate.products, "BY_TORCH", not conjugate.products.BY_TORCH)
+    for ours, theirs in zip(found, solved(x, y, STRENGTHS), strict=True):
+        assert (ours.weight - theirs.weight).norm() <= 1e-3 * theirs.weight.norm()
+
+
+def test_a_lane_whose_rows_are_all_but_certain_stays_at_its_optimum():
+    """There the curvature is a small difference of large numbers; taken as one it was 0, and steps endless."""
+    x, y = rows(80, 200, noise=10.0)
+    path = (1e2, 1e3, 1e4, 1e5)
+    for strength, head in zip(path, solved(x, y, path), strict=True):
+        nothing = Head(torch.zeros(CLASSES, 200), torch.zeros(CLASSES))
+        assert objective(head, x, y, strength) < 1e-3 * objective(nothing, x, y, strength)
 
 
 @pytest.mark.parametrize("tile", [1, 400, 1 << 20])

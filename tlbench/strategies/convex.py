@@ -18,7 +18,7 @@ from torch.utils.flop_counter import register_flop_formula
 from tlbench.kernels import products
 from tlbench.strategies.conjugate import Problem, optimum
 
-TILE = 1 << 16  # numbers in the logits of the lanes that are solved together: few enough for a processor's cache
+TILE = 1 << 17  # numbers in the logits of the lanes that are solved together: few enough for a processor's cache
 NARROW = 32  # rows of a matrix with which products are fast
 USUAL_ITERATIONS = 40  # counted for each lane, so that what it costs depends on shapes alone
 

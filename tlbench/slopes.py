@@ -16,7 +16,7 @@ from tlbench.kernels.tape import Recording, Unrecordable, recorded
 
 log = logging.getLogger("tlbench")
 LEAST = 32  # steps for which a recording pays: it takes as long as four or five
-KEPT = 3  # recordings at once; each holds the memory of a step
+KEPT = 2  # recordings at once; each holds the memory of a step
 
 Read = dict[str, Any]  # a tree of tensors: all that steps read and that is not the same for all packs
 Work = Callable[[Read], tuple[list[Tensor], dict[str, Tensor]]]  # -> gradients [K, ...], and the buffers after a step

@@ -39,7 +39,7 @@ def test_a_tape_changes_no_bit_of_what_lanes_learn(name, backbone, monkeypatch):
     net, y = network(strategy, backbones.get(backbone), hp, rows=24)
     of = lanes(strategy, y, count=6, rows=12)
     first, again = (trained(strategy, net, half, tapes=tapes) for half in (of[:3], of[3:]))
-    assert [each._sure for each in tapes._kept.values()] == [True], "one recording, which is used"
+    assert [each.played for each in tapes._kept.values()] == [True], "one recording, which is used"
     monkeypatch.setattr(slopes, "LEAST", STEPS + 1)
     for found, half in ((first, of[:3]), (again, of[3:])):
         expected = trained(strategy, net, half)
@@ -62,7 +62,7 @@ def test_steps_that_depend_on_what_no_tape_sees_are_worked_out(caplog):
     strategy, tapes = Counting(), Tapes()
     net, y = network(strategy, backbones.get("glyph_cnn"), space.defaults(strategy.space), rows=24)
     trained(strategy, net, lanes(strategy, y, count=2, rows=12), tapes=tapes)
-    assert [each._sure for each in tapes._kept.values()] == [False]
+    assert [each.played for each in tapes._kept.values()] == [False]
     assert "a recorded one gave something else" in caplog.text
 
 
@@ -74,7 +74,7 @@ def test_buffers_move_on_from_step_to_step():
     read = {"state": {"theta": torch.tensor([2.0]), "buffers": {"total": torch.zeros(1)}}}
     played = Slopes(work, read, taped=True)
     assert [played.of([torch.tensor([float(i)])])[0].item() for i in range(1, 7)] == [2, 6, 12, 20, 30, 42]
-    assert played._sure
+    assert played.played
     played.begin({"state": {"theta": torch.tensor([1.0]), "buffers": {"total": torch.zeros(1)}}})
     assert [played.of([torch.tensor([float(i)])])[0].item() for i in range(1, 4)] == [1, 3, 6]
     assert read["state"]["buffers"]["total"].item() == 0

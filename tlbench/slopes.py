@@ -19,7 +19,8 @@ LEAST = 32  # steps for which a recording pays: it takes as long as four or five
 KEPT = 2  # recordings at once; each holds the memory of a step
 
 Read = dict[str, Any]  # a tree of tensors: all that steps read and that is not the same for all packs
-Work = Callable[[Read], tuple[list[Tensor], dict[str, Tensor]]]  # -> gradients [K, ...], and the buffers after a step
+Slope = tuple[list[Tensor], dict[str, Tensor]]  # gradients [K, ...], and the buffers after a step
+Work = Callable[[Read], Slope]
 
 
 class Slopes:
@@ -30,10 +31,9 @@ class Slopes:
 
         Where `taped`, steps go on in memory of their own and are recorded, if they can be.
         """
-        self._work = work
         self.read = pytree.tree_map(torch.clone, read) if taped else read
-        self._wanted, self._sure = taped, False
-        self._recording: Recording | None = None
+        self.played, self._taped = False, taped
+        self._slope: Callable[[], Slope] = partial(self._recorded, work) if taped else partial(work, read)
 
     def begin(self, read: Read) -> None:
         """Goes on with other values of the same shapes."""
@@ -41,35 +41,30 @@ class Slopes:
 
     def of(self, batches: Any) -> list[Tensor]:
         """The gradients for these minibatches, until the next ones are asked for; buffers are moved on."""
-        if self._wanted and "batches" in self.read:
+        if self._taped and "batches" in self.read:
             _copy(batches, self.read["batches"])
         else:
-            self.read["batches"] = pytree.tree_map(torch.clone, batches) if self._wanted else batches
+            self.read["batches"] = pytree.tree_map(torch.clone, batches) if self._taped else batches
         gradients, buffers = self._slope()
         _copy(buffers, self.read["state"]["buffers"])
         return gradients
 
-    def _slope(self) -> tuple[list[Tensor], dict[str, Tensor]]:
-        if self._sure and self._recording is not None:
-            return self._recording.play()
-        if not self._wanted:
-            return self._work(self.read)
-        if self._recording is not None:
-            return self._checked(self._recording)
+    def _recorded(self, work: Work) -> Slope:
         try:
-            first, self._recording = recorded(partial(self._work, self.read), self.read)
+            slope, recording = recorded(partial(work, self.read), self.read)
         except Unrecordable as reason:
-            self._wanted = False
             log.info("each step is worked out by torch, because it cannot be recorded: %s", reason)
-            return self._work(self.read)
-        return first
+            self._slope = partial(work, self.read)
+            return self._slope()
+        self._slope = partial(self._checked, work, recording)
+        return slope
 
-    def _checked(self, recording: Recording) -> tuple[list[Tensor], dict[str, Tensor]]:
-        """Worked out once more. The recording is used from now on if it gives the same, bit for bit."""
-        slope = self._work(self.read)
-        self._sure = self._wanted = _same(slope, recording.play())
-        if not self._sure:
-            self._recording = None
+    def _checked(self, work: Work, recording: Recording) -> Slope:
+        """Worked out once more. The recording is played from now on if it gives the same, bit for bit."""
+        slope = work(self.read)
+        self.played = _same(slope, recording.play())
+        self._slope = recording.play if self.played else partial(work, self.read)
+        if not self.played:
             log.warning("each step is worked out by torch, because a recorded one gave something else")
         return slope
 

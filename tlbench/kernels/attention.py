@@ -40,7 +40,7 @@ def _heads(tokens: Tensor, heads: int, parts: int = 3) -> tuple[Tensor, ...]:
 
 
 class _Attention(torch.autograd.Function):
-    """As weights [K, ..., heads, t, t] do for the tokens of a head, so do their slopes for the gradients."""
+    """Lanes [K, ..., t, 3 * heads * d] -> [K, ..., t, heads * d]."""
 
     @staticmethod
     def forward(ctx: Any, qkv: Tensor, heads: int) -> Tensor:
@@ -68,7 +68,7 @@ class _Attention(torch.autograd.Function):
 def _scores(a: Tensor, b: Tensor, out: Tensor) -> tape.Call:
     """a [..., n, d] times b [..., m, d], transposed, over sqrt(d); [..., n, m].
 
-    Small products of transposed matrices take numpy twice as long; what scales b may as well turn it.
+    Small products of a transposed matrix take twice as long as those of its copy, and a copy can be scaled, too.
     """
     left, right, into = a.numpy(), b.mT.numpy(), out.numpy()
     turned, scale = np.empty(right.shape, np.float32), np.float32(a.shape[-1] ** -0.5)

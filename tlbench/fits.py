@@ -133,7 +133,7 @@ class Bench:
     def latency(self, pack: Pack, tap: str) -> dict[str, float]:
         """Milliseconds from raw inputs to the logits of one fitted lane, at batch 1 and 64; found out once a block."""
         if not self._latency:
-            self._latency = latency(pack, self._opened, tap, data=self.block.data, device=self.block.device)
+            self._latency = latency(pack, self._opened, tap, one=self._inputs("test")[:1], data=self.block.data)
         return self._latency
 
     def _inputs(self, part: Part) -> Bank:

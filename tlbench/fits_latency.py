@@ -21,17 +21,18 @@ BATCHES, TURNS = (1, 64), 7
 T = TypeVar("T")
 
 
-def latency(pack: Pack, network: Opened, tap: str, *, data: Path, device: str) -> dict[str, float]:
-    """Milliseconds from raw test inputs to the logits of one fitted lane, by name in a cell's cost.
+def latency(pack: Pack, network: Opened, tap: str, *, one: Tensor, data: Path) -> dict[str, float]:
+    """Milliseconds from the raw test inputs in `data` to the logits of one fitted lane, by name in a cell's cost.
 
-    Lanes of one strategy and network, whose states and inputs have the same shape, are of one kind.
+    Lanes of one strategy and network, whose states and encoded inputs (`one` of them) have the same shape, are of one
+    kind; with texts, which are of any length, those of one dataset.
     """
-    raw = base.read_inputs(data, "test")[: max(BATCHES)].copy()
-    inputs = str(data) if raw.dtype == object else raw.shape  # texts are of any length
+    device, inputs = str(one.device), str(data) if network.backbone.modality == "text" else one.shape
     state = tuple((leaf.shape, leaf.dtype) for leaf in pytree.tree_leaves(pack.states[0]))
     strategy = type(pack.strategy), *sorted(pack.static.items())
     found = _known((network.fingerprint, tap, device, strategy, state, inputs))
     if not found:
+        raw = base.read_inputs(data, "test")[: max(BATCHES)].copy()
         for m in BATCHES:
             predict = functools.partial(_predicted, pack, network, network.prefix(tap, device), raw[:m])
             times = [1e3 * timed(predict, device)[1] for _ in range(TURNS)]

@@ -14,7 +14,7 @@ from tlbench.operations import Operations
 from tlbench.precision import laid_out
 from tlbench.types import TlbenchError
 
-SMALL = 2**24  # parameters of a network that stays open when its block is done; another block may need the memory
+SMALL = 2**22  # parameters of a network that stays open, with its prefixes, when its block is done: memory is short
 
 
 class Opened:

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from tlbench import backbones, rng
 from tlbench.kernels import KERNELS, Kernels, products
 from tlbench.kernels.attention import attend, attention
+from tlbench.kernels.tape import recorded
 
 LANES, HEADS, WIDTH = 3, 2, 4  # of a head
 BETWEEN = {"images": (5,), "windows of images": (2, 5), "none": ()}
@@ -88,6 +89,21 @@ def test_others_are_left_to_torch(monkeypatch: pytest.MonkeyPatch) -> None:
     assert attention(qkv.double(), HEADS) is None
     monkeypatch.setattr(products, "BY_TORCH", True)
     assert attention(qkv, HEADS) is None
+
+
+def test_a_tape_plays_it_for_other_tokens() -> None:
+    qkv = drawn(LANES, 5, 7, 3 * HEADS * WIDTH)
+
+    def work() -> Tensor:
+        free = qkv.detach().requires_grad_()
+        with torch.enable_grad():
+            out = attention(free, HEADS)
+        assert out is not None
+        return torch.autograd.grad(out.square().sum(), free)[0]
+
+    _, recording = recorded(work, (qkv,))
+    qkv.copy_(drawn(*qkv.shape, seed=1))
+    assert torch.equal(recording.play(), work())
 
 
 NETWORKS: dict[str, Callable[[], Any]] = {

@@ -100,16 +100,23 @@ def _convolution(name: str, sizes: tuple[int, ...], stride: int, padding: int) -
     shape, weight = (IMAGES, channels, size, size), (out, channels, kernel, kernel)
     taken = partial(convolutions.conv2d, stride=stride, padding=padding)
     forms: dict[str, tuple[Form, Order]] = {"vmap": (torch.vmap(native), BESIDE), "loop": (looped(native), PLAIN)}
+    beside = "glyph_cnn" in name  # as its GroupNorms leave them
+    suits = windows.suit(torch.empty(1, *shape), torch.empty(1, *weight), moves, last=not beside)
     if "glyph" in name and channels > 3:
-        forms["side by side"] = taken, BESIDE
+        forms["side by side"] = partial(_beside, moves), BESIDE
     if kernel == 1:
         forms["linear"] = taken, LAST
-    else:
-        forms["lanes"] = partial(_applied, convolutions.Lanes, moves), LAST if channels > 3 else PLAIN
-        forms["windows"] = partial(_applied, windows.Windows, moves), LAST if channels > 3 else PLAIN
-    suits = windows.suit(torch.empty(1, *shape), torch.empty(1, *weight), moves)
-    chosen = "side by side" if "glyph_cnn" in name else "linear" if kernel == 1 else "windows" if suits else "lanes"
+        forms["maps"] = taken, BESIDE
+        return Case(name, shape, (weight, (out,)), forms, "maps" if beside else "linear")
+    order = LAST if channels > 3 else PLAIN
+    forms["lanes"] = partial(_applied, convolutions.Lanes, moves), order
+    forms["windows"] = partial(_applied, windows.Windows, moves), BESIDE if beside and suits else order
+    chosen = "windows" if suits else "side by side" if beside else "lanes"
     return Case(name, shape, (weight, (out,)), forms, chosen, learns=channels > 3)
+
+
+def _beside(moves: windows.Moves, *given: Tensor) -> Tensor:
+    return convolutions._side_by_side(*given, moves)
 
 
 def _applied(function: type[torch.autograd.Function], moves: windows.Moves, *given: Tensor) -> Tensor:

@@ -18,6 +18,9 @@ from torch import Tensor
 
 from tlbench.kernels import tape
 
+# Times as many outputs as rows, from which a layer's product is done with the weights first: of 16 rows with 128 x 1024
+# numbers it took 46 us instead of 69, of 32 rows 66 instead of 88.
+FEW = 4
 LIBRARY = "TLBENCH_PRODUCTS"  # the environment variable: numpy or torch
 BY_TORCH = os.environ.get(LIBRARY) == "torch"
 
@@ -50,7 +53,14 @@ def product(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _multiplication(a: Tensor, b: Tensor, out: Tensor) -> tape.Call:
+    if b.stride(-2) == 1 and FEW * a.shape[-2] <= b.shape[-1]:
+        return partial(_turned, b.mT.numpy(), a.mT.numpy(), out.mT.numpy(), np.empty(out.mT.shape, np.float32))
     return partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
+
+
+def _turned(a: np.ndarray, b: np.ndarray, out: np.ndarray, room: np.ndarray) -> None:
+    """a times b by way of memory in the product's own order."""
+    out[...] = np.matmul(a, b, out=room)
 
 
 def suits(*tensors: Tensor) -> bool:

@@ -188,6 +188,7 @@ def test_workers_end_with_a_run_that_is_killed(tmp_path, devices, forked):
     *processes, command, status, variables, has_loaded = json.loads(ended.stdout)
     assert ("forkserver" in command) == forked == has_loaded
     assert not forked or "Threads:\t1\n" in status, "no thread is lost in a fork"
+    assert not forked or int(status.split("SigBlk:")[1].split()[0], 16) & 1 << signal.SIGINT - 1, "Ctrl-C is not for it"
     assert "SET_LATER" in variables
     limit = time.monotonic() + 30
     while time.monotonic() < limit and any(map(runs, processes)):

@@ -11,12 +11,13 @@ import gc
 import json
 import multiprocessing
 import os
+import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.context import BaseContext
 from pathlib import Path
 
@@ -30,8 +31,13 @@ def begin() -> None:
     """Starts that process with this one's variables, unless it runs already; it loads while this process goes on."""
     if sys.platform == "linux":
         forkserver.set_forkserver_preload(list(LOADED))
-        with told(_as_here()):
-            forkserver.ensure_running()
+        resource_tracker.ensure_running()  # which would let through what is blocked below
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # Ctrl-C is for the run alone
+        try:
+            with told(_as_here()):
+                forkserver.ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def begin_as_before() -> None:

@@ -113,6 +113,15 @@ def test_what_lies_in_an_order_stays_in_it(order, channels) -> None:
         assert out.stride() == ORDERS[order](out).stride()
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_frozen_kernel_keeps_images_and_gradients_in_their_order(order) -> None:
+    x = ORDERS[order](torch.ones(2, 4, 16, 8, 8)).requires_grad_()
+    out = conv2d(x, torch.ones(8, 16, 3, 3), None, 2, 1)
+    (gradient,) = torch.autograd.grad(out.sum(), x)
+    assert out.stride() == ORDERS[order](out).stride()
+    assert gradient.stride() == ORDERS[order](gradient).stride()
+
+
 def test_large_convolutions_go_a_lane_at_a_time_in_either_order(monkeypatch, case) -> None:
     monkeypatch.setattr(convolutions, "SMALL", 0)
     monkeypatch.setattr(windows, "BYTES", 0)

@@ -74,12 +74,15 @@ def _maps(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor | None:
 def _shared(x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
     """Lanes with one weight are images more of one call, in the order they lie in; their biases may be their own."""
     common = bias if bias is None or bias.ndim == 1 else None
-    beside = x.transpose(0, 1)
-    lying = beside if beside.is_contiguous() else x
-    images = lying.flatten(0, 1)
-    few = _channels_last(images) if images.shape[1] < CHANNELS else images
-    out = F.conv2d(few, weight, common, *moves).unflatten(0, lying.shape[:2])
-    out = out if lying is x else out.transpose(0, 1)
+    if max(moves.stride) > 1 and not weight.requires_grad and windows.suit(x, weight[None], moves):
+        out = windows.Frozen.apply(x, weight, common, moves)
+    else:
+        beside = x.transpose(0, 1)
+        lying = beside if beside.is_contiguous() else x
+        images = lying.flatten(0, 1)
+        few = _channels_last(images) if images.shape[1] < CHANNELS else images
+        out = F.conv2d(few, weight, common, *moves).unflatten(0, lying.shape[:2])
+        out = out if lying is x else out.transpose(0, 1)
     return out if bias is None or common is not None else out + bias[:, None, :, None, None]
 
 

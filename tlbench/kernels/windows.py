@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from tlbench.kernels import products, tape
 
@@ -111,6 +112,37 @@ class Windows(torch.autograd.Function):
             tape.filled(partial(_of_weights, grid), (given, x), (of_weight, biases))
             of_bias = biases[:, :, 0] if wanted[2] else None
         return of_x, of_weight, of_bias, None
+
+
+class Frozen(torch.autograd.Function):
+    """torch's convolution of x [K, m, c, h, w] with one weight [o, c, kh, kw] of all lanes, in the order they lie in.
+
+    Only the gradient of x goes through windows: where they hardly overlap, torch takes twice as long for it.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, moves: Moves) -> Tensor:
+        beside = x.transpose(0, 1)
+        ctx.save_for_backward(weight)
+        ctx.grid, ctx.beside = Grid.of(x, weight[None], moves), beside.is_contiguous()
+        lying = beside if ctx.beside else x
+        out = F.conv2d(lying.flatten(0, 1), weight, bias, *moves).unflatten(0, lying.shape[:2])
+        return out.transpose(0, 1) if ctx.beside else out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        (weight,), grid, of_x, of_bias = ctx.saved_tensors, ctx.grid, None, None
+        if ctx.needs_input_grad[0]:
+            flat = weight.new_empty(1, len(weight), grid.length)
+            tape.filled(partial(_flattened, grid), (weight.detach()[None],), (flat,))
+            given = gradient.detach().movedim(2, 4).reshape(len(gradient), grid.rows, -1)
+            images = given.new_empty(len(given), grid.images, *grid.size, grid.channels)
+            tape.filled(partial(_of_images, grid), (given, flat.expand(len(given), -1, -1)), (images,))
+            of_x = images.movedim(4, 2)
+            of_x = of_x.transpose(0, 1).contiguous().transpose(0, 1) if ctx.beside else of_x
+        if ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 1, 3, 4))
+        return of_x, None, of_bias, None
 
 
 def _flattened(grid: Grid, weight: Tensor, flat: Tensor) -> tape.Call:

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from tlbench import rng
 from tlbench.kernels import tape
 from tlbench.kernels.products import product
-from tlbench.kernels.tape_memory import Memory
+from tlbench.kernels.tape_memory import Memory, Seen, place
 
 
 def numbers(*shape, seed=0):
@@ -153,16 +153,39 @@ def test_work_that_torch_does_not_see_is_done_again_where_it_was_declared():
     assert recording.play().tolist() == [9, 9, 9]
 
 
+def constants_changed_late(x):
+    total = torch.zeros(3)
+    before = total + 1
+    return before, total.add_(x), total * before
+
+
+def test_memory_is_named_anew_when_it_is_let_go_and_taken_again():
+    def work():
+        for _ in range(20):
+            torch.sin(x).cos()  # its memory is free for what comes next
+        total = torch.zeros(1000) + x
+        for i in range(20):
+            total = (total * 2 - i).cos() + torch.ones(1000)
+        return constants_changed_late(x[:3]), total
+
+    x = numbers(1000)
+    _, recording = tape.recorded(work, x)
+    for seed in (1, 2):
+        x.copy_(numbers(1000, seed=seed))
+        assert same(recording.play(), work())
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_memory_in_use_is_never_taken_and_free_memory_is(seed):
     draw = np.random.default_rng(seed)
     tensors = [torch.zeros(int(draw.integers(1, 300))) for _ in range(30)]
-    names = [t.untyped_storage().data_ptr() for t in tensors]
+    names = [place(t) for t in tensors]
+    seen = [Seen(place(t), t.dtype, t.shape, t.stride(), 0, None) for t in tensors]
     uses = [([names[j] for j in draw.integers(max(0, i - 4), i + 1, size=2) if j < i], [names[i]]) for i in range(30)]
     sizes = {name: t.untyped_storage().nbytes() for name, t in zip(names, tensors, strict=True)}
     memory = Memory(sizes, uses, kept=names[3:4])
     last = {name: i for i, (reads, writes) in enumerate(uses) for name in (*reads, *writes)} | {names[3]: 30}
-    spans = {name: span(memory.moved(t)) for name, t in zip(names, tensors, strict=True)}
+    spans = {name: span(memory.moved(each)) for name, each in zip(names, seen, strict=True)}
     for i, name in enumerate(names):
         for other in names[:i]:
             if last[other] >= i:

@@ -15,7 +15,7 @@ from torch.utils import _pytree as pytree
 from tlbench.kernels.tape import Recording, Unrecordable, recorded
 
 log = logging.getLogger("tlbench")
-LEAST = 32  # steps for which a recording pays: it takes as long as four or five
+LEAST = 12  # steps for which a recording pays: it takes as long as three or four
 KEPT = 2  # recordings at once; each holds the memory of a step
 
 Read = dict[str, Any]  # a tree of tensors: all that steps read and that is not the same for all packs

@@ -13,9 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from tlbench.kernels.tape_memory import Memory, place, tensors
+from tlbench.kernels.tape_memory import Memory, Seen, place, tensors
 
 Call = Callable[[], object]
 Bind = Callable[..., Call]  # tensors that are read, then tensors that are written -> what writes them
@@ -48,12 +49,12 @@ def recorded(work: Callable[[], Any], inputs: Any) -> tuple[Any, Recording]:
     All that varies from one time to the next must be in them. Raises Unrecordable where a result depends on chance or
     on a number that is read, where memory of others is written to, and for what is no plain tensor on a CPU.
     """
-    with Tape() as tape:
+    with Tape(tensors(inputs)) as tape:
         first = work()
-    notes = tape.varying(tensors(inputs))
+    notes = tape.varying()
     memory = Memory(tape.sizes, [(n.reads, n.writes) for n in notes], kept=map(place, tensors(first)))
     calls = [n.bind(*memory.moved((n.args, n.kwargs, n.out))) for n in notes]
-    return first, Recording(calls, memory.moved(first))
+    return first, Recording(calls, memory.moved(tape.seen(first)))
 
 
 class Recording:
@@ -72,7 +73,7 @@ class Recording:
 
 
 class Note(NamedTuple):
-    """A call that was seen."""
+    """A call, with what was seen in the place of tensors."""
 
     bind: Callable[[Sequence[Any], dict[str, Any], Any], Call]  # of its arguments and of what came out
     args: Sequence[Any]
@@ -85,11 +86,12 @@ class Note(NamedTuple):
 class Tape(TorchDispatchMode):
     """Notes what fills memory while it is entered."""
 
-    def __init__(self) -> None:
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self.sizes: dict[int, int] = {}  # bytes of memory that was taken, by place
+        self._places = {place(tensor) for tensor in inputs}  # what depends on inputs, as far as is known
         self._notes: list[Note] = []
-        self._alive: list[Any] = []  # so that no place is taken twice
+        self._names: list[StorageWeakRef] = []  # no place is named twice, though its memory may be let go
         self._paused = False
 
     @classmethod
@@ -118,27 +120,37 @@ class Tape(TorchDispatchMode):
             bind(*given, *into)()
         finally:
             self._paused = False
-        self._notes.append(Note(lambda args, *_: bind(*args), (*given, *into), {}, None, _places(given), _places(into)))
+        self._note(lambda args, *_: bind(*args), ((*given, *into), {}, None), reads=given, writes=into)
 
-    def varying(self, inputs: Sequence[Tensor]) -> list[Note]:
+    def varying(self) -> list[Note]:
         """The notes whose outcome depends on inputs, and all that write into the same memory."""
         if any(not self.sizes.keys() >= set(note.writes) for note in self._notes):
             raise Unrecordable("it writes into memory that it did not take")
-        places, before = {place(tensor) for tensor in inputs}, -1
-        while len(places) > before:
-            before = len(places)
+        before = -1
+        while len(self._places) > before:
+            before = len(self._places)
             for note in self._notes:
-                if not places.isdisjoint((*note.reads, *note.writes)):
-                    places.update(note.writes)
-        return [note for note in self._notes if not places.isdisjoint(note.writes)]
+                if not self._places.isdisjoint((*note.reads, *note.writes)):
+                    self._places.update(note.writes)
+        return [note for note in self._notes if not self._places.isdisjoint(note.writes)]
+
+    def seen(self, tree: Any) -> Any:
+        """The same tree with what is known of its tensors in their place."""
+        if isinstance(tree, Tensor):
+            where = place(tree)
+            held = None if where in self._places and where in self.sizes else tree
+            return Seen(where, tree.dtype, tree.shape, tree.stride(), int(tree.storage_offset()), held)
+        if isinstance(tree, dict):
+            return {name: self.seen(part) for name, part in tree.items()}
+        return type(tree)(map(self.seen, tree)) if type(tree) in (list, tuple) else tree
 
     def _see(self, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         given, made = tensors([args, kwargs]), tensors(out)
-        self._alive.append((args, kwargs, out))
         if _varies(func, given) or not all(map(_plain, (*given, *made))):
             raise Unrecordable(f"it asks for {func}")
-        before = {place(tensor) for tensor in given}
+        before = set(_places(given))
         new = [tensor for tensor in made if place(tensor) not in before]
+        self._names += [StorageWeakRef(tensor.untyped_storage()) for tensor in new]
         self.sizes |= {place(tensor): tensor.untyped_storage().nbytes() for tensor in new}
         written = _written(func, args, kwargs)
         if func._schema.name in EMPTY or not (new or written):
@@ -146,7 +158,14 @@ class Tape(TorchDispatchMode):
         if new and len(new) < len(made):
             raise Unrecordable(f"{func} gives a view and more")
         call = args, kwargs, out if new else None
-        self._notes.append(Note(functools.partial(_bound, func), *call, _places(given), _places((*new, *written))))
+        self._note(functools.partial(_bound, func), call, reads=given, writes=(*new, *written))
+
+    def _note(self, bind: Callable, call: tuple, *, reads: Sequence[Tensor], writes: Sequence[Tensor]) -> None:
+        places = _places(reads), _places(writes)
+        if not self._places.isdisjoint((*places[0], *places[1])):
+            self._places.update(places[1])
+        args, kwargs, out = map(self.seen, call)
+        self._notes.append(Note(bind, args, kwargs, out, *places))
 
 
 def _places(given: Sequence[Tensor]) -> list[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +11,17 @@ from torch import Tensor
 ALIGNED = 64  # bytes, as torch takes memory on a CPU
 
 Use = tuple[Sequence[int], Sequence[int]]  # places that a call reads, and places that it writes
+
+
+class Seen(NamedTuple):
+    """A tensor that a call was given or made."""
+
+    place: int
+    dtype: torch.dtype
+    shape: torch.Size
+    stride: tuple[int, ...]
+    offset: int  # in numbers, from where its memory begins
+    tensor: Tensor | None  # itself; None where its memory was let go, since each play fills it anew
 
 
 def tensors(tree: Any) -> list[Tensor]:
@@ -22,8 +33,8 @@ def tensors(tree: Any) -> list[Tensor]:
 
 
 def place(tensor: Tensor) -> int:
-    """Where its memory begins: the same for a tensor and its views."""
-    return tensor.untyped_storage().data_ptr()
+    """A name for its memory: the same for a tensor and its views."""
+    return tensor.untyped_storage()._cdata
 
 
 class Memory:
@@ -41,25 +52,27 @@ class Memory:
             for each in [each for each in self._starts if last[each] == i]:
                 gaps.give_back(self._starts[each], sizes[each])
         self._room = torch.empty(gaps.end, dtype=torch.uint8).untyped_storage()
-        self._moved: dict[int, tuple[Tensor, Tensor]] = {}
+        self._moved: dict[tuple, Tensor] = {}
 
     def moved(self, tree: Any) -> Any:
-        """The same tree with its tensors in this room; those that no call writes stay where they are."""
-        if isinstance(tree, Tensor):
+        """The same tree with tensors in this room for what was seen; what no call writes stays where it is."""
+        if isinstance(tree, Seen):
             return self._tensor(tree)
         if isinstance(tree, dict):
             return {name: self.moved(part) for name, part in tree.items()}
         return type(tree)(map(self.moved, tree)) if type(tree) in (list, tuple) else tree
 
-    def _tensor(self, tensor: Tensor) -> Tensor:
-        if id(tensor) not in self._moved:
-            start = self._starts.get(place(tensor))
-            there = tensor.detach()
-            if start is not None:
-                offset = start // tensor.element_size() + tensor.storage_offset()
-                there = torch.empty(0, dtype=tensor.dtype).set_(self._room, offset, tensor.shape, tensor.stride())
-            self._moved[id(tensor)] = tensor, there
-        return self._moved[id(tensor)][1]
+    def _tensor(self, seen: Seen) -> Tensor:
+        start = self._starts.get(seen.place)
+        if start is None:
+            assert seen.tensor is not None, "memory that no call writes is held"
+            return seen.tensor.detach()
+        where = start, *seen[1:5]
+        if where not in self._moved:
+            empty = torch.empty(0, dtype=seen.dtype)
+            offset = start // empty.element_size() + seen.offset
+            self._moved[where] = empty.set_(self._room, offset, seen.shape, seen.stride)
+        return self._moved[where]
 
 
 class _Gaps:

@@ -39,7 +39,7 @@ def test_a_tape_changes_no_bit_of_what_lanes_learn(name, backbone, monkeypatch):
     net, y = network(strategy, backbones.get(backbone), hp, rows=24)
     of = lanes(strategy, y, count=6, rows=12)
     first, again = (trained(strategy, net, half, tapes=tapes) for half in (of[:3], of[3:]))
-    assert [each.played for each in tapes._kept.values()] == [True], "one recording, which is used"
+    assert tapes._latest[1].played
     monkeypatch.setattr(slopes, "LEAST", STEPS + 1)
     for found, half in ((first, of[:3]), (again, of[3:])):
         expected = trained(strategy, net, half)
@@ -62,7 +62,7 @@ def test_steps_that_depend_on_what_no_tape_sees_are_worked_out(caplog):
     strategy, tapes = Counting(), Tapes()
     net, y = network(strategy, backbones.get("glyph_cnn"), space.defaults(strategy.space), rows=24)
     trained(strategy, net, lanes(strategy, y, count=2, rows=12), tapes=tapes)
-    assert [each.played for each in tapes._kept.values()] == [False]
+    assert not tapes._latest[1].played
     assert "a recorded one gave something else" in caplog.text
 
 
@@ -80,13 +80,14 @@ def test_buffers_move_on_from_step_to_step():
     assert read["state"]["buffers"]["total"].item() == 0
 
 
-def test_the_latest_tapes_are_kept():
+def test_the_latest_tape_serves_what_has_its_shapes():
     tapes = Tapes()
 
-    def begun(rows):
-        return tapes.begun("work", lambda read: ([], {}), {"x": torch.zeros(rows), "state": {"buffers": {}}})
+    def begun(rows, name="work"):
+        return tapes.begun(name, lambda read: ([], {}), {"x": torch.zeros(rows), "state": {"buffers": {}}})
 
-    first = [begun(rows) for rows in range(1, slopes.KEPT + 1)]
-    assert begun(1) is first[0]
-    begun(slopes.KEPT + 1)
-    assert begun(1) is first[0] and begun(2) is not first[1]
+    first = begun(1)
+    assert begun(1) is first
+    assert begun(1, "other work") is not first and begun(1) is not first
+    latest = begun(2)
+    assert begun(2) is latest and begun(1) is not first

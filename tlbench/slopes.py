@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any
@@ -15,8 +14,7 @@ from torch.utils import _pytree as pytree
 from tlbench.kernels.tape import Recording, Unrecordable, recorded
 
 log = logging.getLogger("tlbench")
-LEAST = 12  # steps for which a recording pays: it takes as long as three or four
-KEPT = 2  # recordings at once; each holds the memory of a step
+LEAST = 12  # steps for which a recording pays: it takes as long as two or three more
 
 Read = dict[str, Any]  # a tree of tensors: all that steps read and that is not the same for all packs
 Slope = tuple[list[Tensor], dict[str, Tensor]]  # gradients [K, ...], and the buffers after a step
@@ -70,23 +68,21 @@ class Slopes:
 
 
 class Tapes:
-    """The latest slopes of lanes that share a network."""
+    """The latest slopes of lanes that share a network; each holds the memory of a step."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, Slopes] = OrderedDict()
+        self._latest: tuple[Hashable, Slopes] | None = None
 
     def begun(self, name: Hashable, work: Work, read: Read) -> Slopes:
-        """Slopes under this name, recorded before where the shapes of what they read were the same."""
+        """Slopes under this name: the latest ones, where the shapes of what they read were the same."""
         leaves, structure = pytree.tree_flatten(read)
         key = name, str(structure), *((leaf.shape, leaf.dtype) for leaf in leaves)
-        if key in self._kept:
-            self._kept[key].begin(read)
-            self._kept.move_to_end(key)
+        if self._latest is not None and self._latest[0] == key:
+            self._latest[1].begin(read)
         else:
-            self._kept[key] = Slopes(work, read, taped=True)
-            while len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
-        return self._kept[key]
+            self._latest = None  # its memory is free for the next
+            self._latest = key, Slopes(work, read, taped=True)
+        return self._latest[1]
 
 
 @torch.no_grad()

@@ -14,16 +14,14 @@ import argparse
 import os
 import statistics
 import tempfile
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
 import written
+from memory import Peak
 
 from tlbench import block as blocks
 from tlbench import executors, machine, runner
@@ -33,7 +31,7 @@ from tlbench.fits import Block
 from tlbench.store import Store
 from tlbench.suite import Suite, load_suite
 
-LOG, TICK = "TLBENCH_PERF_LOG", 0.5  # a file of lines (process, begin, end, busy threads); seconds between samples
+LOG = "TLBENCH_PERF_LOG"  # a file of lines (process, begin, end, busy threads)
 BUSY = 0.05  # of a block's processor time, from which a thread counts
 
 
@@ -87,7 +85,7 @@ def turn(suite: Suite, layout: Layout) -> Turn:
     else:
         executors.seats = SEATS
     executors.THREADS.update(dict.fromkeys(executors.THREADS, str(layout.threads)))
-    with tempfile.TemporaryDirectory() as folder, watched() as memory:
+    with tempfile.TemporaryDirectory() as folder, Peak(os.getpid()) as memory:
         os.environ[LOG] = f"{folder}/log"
         before = time.perf_counter()
         summary = runner.run(suite, results=Path(folder), means=Means(layout.workers, "cpu"))
@@ -104,7 +102,7 @@ def turn(suite: Suite, layout: Layout) -> Turn:
         idle=1 - work_seconds / span / layout.workers,
         tail=layout.workers * end - sum(ends) - (layout.workers - len(ends)) * begin,
         threads=int(max(line[4] for line in lines)),
-        memory=max(memory),
+        memory=memory.mib,
     )
 
 
@@ -120,38 +118,6 @@ def work(block: Block) -> list[Outcome]:
     with open(os.environ[LOG], "a") as file:
         file.write(f"{os.getpid()} {begin} {end} {processor} {busy}\n")
     return found
-
-
-@contextmanager
-def watched() -> Iterator[list[float]]:
-    """MiB of this process and its children, shared pages counted once, at every tick."""
-    found, over = [0.0], threading.Event()
-
-    def look() -> None:
-        while not over.wait(TICK):
-            found.append(sum(map(_proportional, [os.getpid(), *_children()])) / 1024)
-
-    watch = threading.Thread(target=look, daemon=True)
-    watch.start()
-    try:
-        yield found
-    finally:
-        over.set()
-        watch.join()
-
-
-def _children() -> list[int]:
-    lists = Path("/proc/self/task").glob("*/children")
-    return [int(process) for each in lists for process in each.read_text().split()]
-
-
-def _proportional(process: int) -> int:
-    """KiB of a process, each shared page divided among those that share it; 0 when it has just ended."""
-    try:
-        lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
 
 
 def _threads() -> dict[str, float]:

@@ -47,14 +47,15 @@ def descended(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: H
     """
     if not parts.trials:
         return _replayed(parts, state, clock)
-    state = {**state, **{moment: state[moment].clone() for moment in MOMENTS}}
+    if len(parts.trials) == 1:  # the stack of one lane is a view of it; others are copies
+        state = pytree.tree_map(torch.clone, state)
     own = _slopes(parts, state, clock, tapes=tapes, name=name)
     state = {**state, **own.read["state"]}
     fused = AdamW(state, [shape.numel() for shape in parts.shapes], parts.multipliers)
     for number, share, batch in _drawn(parts, state, clock):
         gradients = own.of(batch.parts(clock.pieces))
         fused.move(gradients, [_rates(trial, share) for trial in parts.trials], step=number + 1)
-    return {**state, **pytree.tree_map(torch.clone, own.read["state"])}
+    return {**state, **pytree.tree_map(torch.clone, own.read["state"])} if own.taped else state
 
 
 def _slopes(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Hashable) -> Slopes:
@@ -64,7 +65,7 @@ def _slopes(parts: Parts, state: State, clock: Clock, *, tapes: Tapes, name: Has
     read = {"entry": parts.entry, "state": {part: value for part, value in state.items() if part not in MOMENTS}}
     if len(parts.trials) > 1 and len(clock.step) >= slopes.LEAST:
         return tapes.begun((name, clock.batch_size, clock.pieces), work, read)
-    return Slopes(work, {**read, "state": pytree.tree_map(torch.clone, read["state"])})
+    return Slopes(work, read)
 
 
 def _drawn(parts: Parts, state: State, clock: Clock) -> Iterator[tuple[int, float, Minibatch]]:

@@ -30,7 +30,7 @@ class Slopes:
         Where `taped`, steps go on in memory of their own and are recorded, if they can be.
         """
         self.read = pytree.tree_map(torch.clone, read) if taped else read
-        self.played, self._taped = False, taped
+        self.taped, self.played = taped, False
         self._slope: Callable[[], Slope] = partial(self._recorded, work) if taped else partial(work, read)
 
     def begin(self, read: Read) -> None:
@@ -39,10 +39,10 @@ class Slopes:
 
     def of(self, batches: Any) -> list[Tensor]:
         """The gradients for these minibatches, until the next ones are asked for; buffers are moved on."""
-        if self._taped and "batches" in self.read:
+        if self.taped and "batches" in self.read:
             _copy(batches, self.read["batches"])
         else:
-            self.read["batches"] = pytree.tree_map(torch.clone, batches) if self._taped else batches
+            self.read["batches"] = pytree.tree_map(torch.clone, batches) if self.taped else batches
         gradients, buffers = self._slope()
         _copy(buffers, self.read["state"]["buffers"])
         return gradients

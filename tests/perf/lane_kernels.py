@@ -63,7 +63,7 @@ def main() -> None:
                 print(line(rows[-1]), flush=True)
     rates, how = list(products_a_second()), written.made()
     text = table(rows, rates, asked.repeats, written.sentence(how))
-    written.write(asked.out, "kernels", text=text, data={"made": how, "lane_kernels": rows, "products": rates})
+    written.write(asked.out, "lane_kernels", text=text, data={"made": how, "lane_kernels": rows, "products": rates})
     print(text)
 
 
